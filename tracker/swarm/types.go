@@ -49,6 +49,9 @@ const (
 	// EffectNodeRefused gives Offer of PeerID back to the node that relayed
 	// it, with Reason.
 	EffectNodeRefused
+	// EffectTouch has no To: the local membership of InfoHash changed in a
+	// Sweep, which has no Outcome to say so. It is for the watcher.
+	EffectTouch
 )
 
 // Effect is one thing to be done once the table's lock is released. Its
