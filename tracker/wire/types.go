@@ -55,7 +55,8 @@ type Offer struct {
 }
 
 // Request is one client frame. All slices alias the frame or the Parser's
-// scratch and are valid until the next call of Parse.
+// scratch and are valid until the next call of Parse. Members that the kind of
+// frame does not use are zero.
 type Request struct {
 	Action Action
 	// InfoHash, PeerID and ToPeerID are decoded: UTF-8, 1 to Limits.MaxID
@@ -65,7 +66,8 @@ type Request struct {
 	ToPeerID []byte
 	Event    Event
 	Left     Left
-	// NumWant is -1 when the frame gives no integer of 0 or more.
+	// NumWant is -1 when the frame gives no integer of 0 or more, and at most
+	// MaxNumWant.
 	NumWant int
 	// Offers holds the usable elements, at most Limits.MaxOffers.
 	Offers []Offer
@@ -83,7 +85,8 @@ type Request struct {
 	Token []byte
 }
 
-// Limits bound what Parse accepts.
+// Limits bound what Parse accepts. A number that is not above 0 stands for its
+// default.
 type Limits struct {
 	// MaxID is the longest info hash or peer id in code points (64).
 	MaxID int
@@ -95,13 +98,33 @@ type Limits struct {
 	MaxOffers int
 	// MaxScrape is how many info hashes one scrape may name (100).
 	MaxScrape int
-	// MaxDepth is the deepest JSON nesting accepted (64).
+	// MaxDepth is the deepest JSON nesting accepted (64, which is also the
+	// most that it can be), the frame itself included.
 	MaxDepth int
 }
 
 // DefaultLimits are the limits of protocol.md, "recommend".
 func DefaultLimits() Limits {
 	return Limits{MaxID: 64, MaxSDP: 64 << 10, MaxOffers: 20, MaxScrape: 100, MaxDepth: 64}
+}
+
+func (l Limits) orDefault() Limits {
+	d := DefaultLimits()
+	return Limits{
+		MaxID:     positive(l.MaxID, d.MaxID),
+		StrictIDs: l.StrictIDs,
+		MaxSDP:    positive(l.MaxSDP, d.MaxSDP),
+		MaxOffers: positive(l.MaxOffers, d.MaxOffers),
+		MaxScrape: positive(l.MaxScrape, d.MaxScrape),
+		MaxDepth:  min(positive(l.MaxDepth, d.MaxDepth), maxDepth),
+	}
+}
+
+func positive(n, otherwise int) int {
+	if n > 0 {
+		return n
+	}
+	return otherwise
 }
 
 // MessageKind says which frame a Message becomes.
