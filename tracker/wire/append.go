@@ -78,40 +78,47 @@ func appendCounts(dst []byte, complete, incomplete int) []byte {
 func AppendID(dst, id []byte) []byte { return appendString(dst, id) }
 
 func appendString[T []byte | string](dst []byte, s T) []byte {
-	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
-	done := 0
+	done := 0 // s[:done] is in dst
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c < utf8.RuneSelf {
-			if c >= 0x20 && c != '"' && c != '\\' {
-				i++
+		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
+			i++
+			continue
+		}
+		size := 1
+		if c >= utf8.RuneSelf {
+			// The part that is converted is small enough to stay on the stack.
+			_, size = utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
+			if size > 1 {
+				i += size
 				continue
 			}
-			dst = append(dst, s[done:i]...)
-			if c < 0x20 {
-				dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-			} else {
-				dst = append(dst, '\\', c)
-			}
-			i++
-			done = i
-			continue
 		}
-		// The longest rune fits the copy, which keeps this generic over the
-		// two types without a conversion that allocates.
-		var b [utf8.UTFMax]byte
-		n := copy(b[:], s[i:])
-		_, size := utf8.DecodeRune(b[:n])
-		if size == 1 {
-			dst = append(dst, s[done:i]...)
-			dst = append(dst, `\ufffd`...)
-			i++
-			done = i
-			continue
-		}
+		dst = append(dst, s[done:i]...)
+		dst = appendEscaped(dst, c)
 		i += size
+		done = i
 	}
 	dst = append(dst, s[done:]...)
 	return append(dst, '"')
+}
+
+// appendEscaped appends the escape of a byte that cannot stand in a string.
+func appendEscaped(dst []byte, c byte) []byte {
+	const digits = "0123456789abcdef"
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	if c >= utf8.RuneSelf {
+		return append(dst, `\ufffd`...)
+	}
+	return append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
 }

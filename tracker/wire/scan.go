@@ -264,17 +264,22 @@ const (
 
 // stops has the high bit of a byte set where a byte of w ends a plain run of
 // a string: a quote, a backslash, a control character, or a byte that is not
-// ASCII. Bits above the lowest one may be set wrongly, by a borrow.
+// ASCII. In the bytes above the lowest such one bits may be set wrongly, by a
+// borrow.
 func stops(w uint64) uint64 {
-	quote := w ^ '"'*ones
-	backslash := w ^ '\\'*ones
-	return (((quote-ones)&^quote | (backslash-ones)&^backslash | (w-' '*ones)&^w) | w) & highs
+	return ((w ^ '"'*ones - ones) | (w ^ '\\'*ones - ones) | (w - ' '*ones) | w) & highs
 }
 
 // scanString passes over a string whose opening quote is before i: end is the
 // index after its closing quote.
 func scanString(b []byte, i int) (end int, f Fault) {
 	for {
+		// Escapes come in pairs more often than not: the ends of lines.
+		for i < len(b) && b[i] == '\\' {
+			if i = skipEscape(b, i+1); i < 0 {
+				return len(b), FaultSyntax
+			}
+		}
 		// Session descriptions are long runs of plain ASCII: take them eight
 		// bytes at a time.
 		for i+8 <= len(b) {
@@ -291,21 +296,7 @@ func scanString(b []byte, i int) (end int, f Fault) {
 		case c == '"':
 			return i + 1, FaultNone
 		case c == '\\':
-			if i+1 >= len(b) {
-				return i, FaultSyntax
-			}
-			switch b[i+1] {
-			case 'r', 'n', '"', '\\', '/', 'b', 'f', 't':
-				i += 2
-			case 'u':
-				if _, ok := hex4(b, i+2); !ok {
-					return i, FaultSyntax
-				}
-				i += 6
-			default:
-				return i, FaultSyntax
-			}
-		case c < 0x20:
+		case c < ' ':
 			return i, FaultSyntax
 		case c < utf8.RuneSelf:
 			i++ // within the last seven bytes of the text
@@ -317,4 +308,20 @@ func scanString(b []byte, i int) (end int, f Fault) {
 			i += size
 		}
 	}
+}
+
+// skipEscape is the index after the escape whose backslash is before i, or
+// negative if it is none.
+func skipEscape(b []byte, i int) int {
+	if i < len(b) {
+		switch b[i] {
+		case 'n', 'r', '"', '\\', '/', 't', 'b', 'f':
+			return i + 1
+		case 'u':
+			if _, ok := hex4(b, i+1); ok {
+				return i + 5
+			}
+		}
+	}
+	return -1
 }
