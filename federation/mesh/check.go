@@ -1,0 +1,109 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Check reports the first thing in the state that must not be. It is for
+// tests: it looks at everything.
+func (m *Mesh) Check() error {
+	if n := len(m.swarms); n > m.cfg.MaxSwarms {
+		return fmt.Errorf("%d swarms", n)
+	}
+	hungry := 0
+	for _, s := range m.swarms {
+		if s.state.Remote == 0 {
+			hungry++
+		}
+		if err := m.checkSwarm(s); err != nil {
+			return fmt.Errorf("swarm %q: %w", s.infoHash, err)
+		}
+	}
+	if hungry != m.hungry {
+		return fmt.Errorf("%d hungry swarms, counted %d", hungry, m.hungry)
+	}
+	if err := m.checkNodes(); err != nil {
+		return err
+	}
+	pending, out := 0, 0
+	for _, a := range m.addrs {
+		if a.state == addrPending {
+			pending++
+		}
+		if a.asked {
+			out++
+		}
+	}
+	switch {
+	case len(m.addrs) > m.cfg.MaxAddrs || len(m.addrRing) != len(m.addrs):
+		return fmt.Errorf("%d addresses, %d in the ring", len(m.addrs), len(m.addrRing))
+	case pending != out+len(m.resolveQueue) || out != m.resolves || out > m.cfg.MaxResolves || len(m.resolveQueue) > maxResolveQueue:
+		return fmt.Errorf("%d addresses pending, %d asked, %d queued, %d counted", pending, out, len(m.resolveQueue), m.resolves)
+	case len(m.searches) > m.cfg.MaxSearches || len(m.dials) > m.cfg.MaxDials || len(m.hosts) > m.cfg.MaxHosts:
+		return fmt.Errorf("%d searches, %d dials, %d hosts", len(m.searches), len(m.dials), len(m.hosts))
+	case m.askCount > m.cfg.MaxAskers || len(m.askRing) > 2*m.cfg.MaxAskers:
+		return fmt.Errorf("%d askers, %d places", m.askCount, len(m.askRing))
+	}
+	for i, t := range m.tasks.heap {
+		if t.idx != i+1 || i > 0 && m.tasks.less(t, m.tasks.heap[(i-1)/2]) {
+			return errors.New("task heap out of order")
+		}
+	}
+	return nil
+}
+
+func (m *Mesh) checkSwarm(s *swarm) error {
+	if len(s.shares) > m.cfg.MaxPartners {
+		return fmt.Errorf("%d shares", len(s.shares))
+	}
+	groups := map[any]int{}
+	for i, sh := range s.shares {
+		if sh.swarm != s || sh.inSwarm != i || sh.inNode >= len(sh.node.shares) || sh.node.shares[sh.inNode] != sh || m.nodes[sh.node.key] != sh.node {
+			return errors.New("share out of place")
+		}
+		if sh.joined && !sh.node.up {
+			return errors.New("joined over a link that is down")
+		}
+		if !sh.addr.IsValid() {
+			continue
+		}
+		g, limit := m.group(sh.addr)
+		if groups[g]++; groups[g] > limit {
+			return fmt.Errorf("%d nodes of %v", groups[g], g)
+		}
+	}
+	if s.search == nil && !s.waiting && s.task.idx == 0 {
+		return errors.New("will never search again")
+	}
+	if s.search != nil && m.searches[s.search.id] != s.search {
+		return errors.New("search lost")
+	}
+	return nil
+}
+
+func (m *Mesh) checkNodes() error {
+	if len(m.list) != len(m.nodes) || len(m.list) > m.cfg.MaxNodes {
+		return fmt.Errorf("%d nodes listed of %d", len(m.list), len(m.nodes))
+	}
+	links := 0
+	for i, n := range m.list {
+		if n.place != i || m.nodes[n.key] != n || n.key == m.cfg.Self {
+			return errors.New("node out of place")
+		}
+		if len(n.shares) > m.cfg.MaxSwarmsPerNode {
+			return fmt.Errorf("node with %d shares", len(n.shares))
+		}
+		if n.up {
+			links++
+			if n.idleNow() && n.idle.idx == 0 {
+				// Its close is under way, or nobody watches it.
+				continue
+			}
+		}
+	}
+	if links != m.links {
+		return fmt.Errorf("%d links up, counted %d", links, m.links)
+	}
+	return nil
+}

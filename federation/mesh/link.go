@@ -1,0 +1,202 @@
+package mesh
+
+import "time"
+
+// LinkUp tells that a link with key is up, its key proven; dialled: by us.
+// A second link with the same key is the runner's business.
+func (m *Mesh) LinkUp(now time.Duration, key Key, dialled bool) {
+	m.moveTo(now)
+	n := m.nodes[key]
+	if n == nil {
+		// A node that others cannot dial is known by its link alone.
+		if n = m.addNode(key, true); n == nil {
+			m.emit(Action{Kind: ActClose, Key: key, Reason: CloseFull})
+			return
+		}
+	}
+	n.dialled = dialled
+	if n.up {
+		return
+	}
+	if m.links >= m.cfg.MaxLinks && !m.closeOne() {
+		m.stats.Dropped[DropLinks]++
+		m.emit(Action{Kind: ActClose, Key: key, Reason: CloseFull})
+	}
+	n.up, n.met, n.fails = true, true, 0
+	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
+	m.links++
+	m.cancel(&n.task)
+	m.idle(n)
+	for _, sh := range n.shares {
+		sh.left = false
+		m.refresh(sh)
+	}
+}
+
+// LinkDown tells that no link with key is left.
+func (m *Mesh) LinkDown(now time.Duration, key Key) {
+	m.moveTo(now)
+	n := m.nodes[key]
+	if n == nil || !n.up {
+		return
+	}
+	n.up = false
+	m.links--
+	m.cancel(&n.idle)
+	// Both sides may redial; not in the same instant, if it can be helped.
+	n.free = m.now + m.jitter(time.Second, 0.5)
+	for i := len(n.shares) - 1; i >= 0; i-- {
+		sh := n.shares[i]
+		sh.joined, sh.dirty = false, false
+		m.cancel(&sh.task)
+		if sh.until <= m.now {
+			m.dropShare(sh)
+		}
+	}
+	m.wantDial(n)
+	m.sooner(&m.baseline, m.now+time.Second)
+	if m.links == 0 && m.rendezvous.task.idx != 0 {
+		m.rendezvous.fails = 0
+		m.sooner(&m.rendezvous.task, m.now+m.jitter(rendezvousSteps[0], 0.25))
+	}
+}
+
+// Misbehaved tells that key broke the rules of the link.
+func (m *Mesh) Misbehaved(now time.Duration, key Key) {
+	m.moveTo(now)
+	if n := m.nodes[key]; n != nil {
+		n.barred = m.now + penalty
+		m.stats.Barred++
+	}
+}
+
+// Barred reports whether key misbehaved lately.
+func (m *Mesh) Barred(now time.Duration, key Key) bool {
+	n := m.nodes[key]
+	return n != nil && n.barred > now
+}
+
+// idle starts the clock of a link over which nothing is shared. The side
+// that dialled lets it go: the other one cannot know what it is kept for.
+func (m *Mesh) idle(n *node) {
+	if n.up && n.idleNow() && n.idle.idx == 0 {
+		m.at(&n.idle, m.now+idleAfter)
+	}
+}
+
+func (n *node) idleNow() bool {
+	for _, sh := range n.shares {
+		if sh.joined {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *Mesh) closeIdle(n *node) {
+	if !n.up || !n.idleNow() {
+		return
+	}
+	if !n.dialled || m.links <= baselineLinks {
+		m.at(&n.idle, m.now+m.jitter(idleAfter, 0.25))
+		return
+	}
+	m.emit(Action{Kind: ActClose, Key: n.key, Reason: CloseIdle})
+}
+
+// closeOne lets the link go that has been idle longest.
+func (m *Mesh) closeOne() bool {
+	var oldest *node
+	for _, n := range m.list {
+		if n.up && n.idle.idx != 0 && n.idleNow() && (oldest == nil || n.idle.due < oldest.idle.due) {
+			oldest = n
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	m.cancel(&oldest.idle)
+	m.emit(Action{Kind: ActClose, Key: oldest.key, Reason: CloseFull})
+	return true
+}
+
+// keepBaseline dials until enough links are up: seeds first, then nodes that
+// have not failed, then the others, at random among equals.
+func (m *Mesh) keepBaseline() {
+	under := 0
+	for _, d := range m.dials {
+		if d.base {
+			under++
+		}
+	}
+	next := never
+	for m.links+under < baselineLinks && len(m.dials) < m.cfg.MaxDials {
+		if s := m.pickSeed(&next); s != nil {
+			s.dial = m.dial(&dial{seed: s, url: s.url, base: true})
+			under++
+			continue
+		}
+		n := m.pickNode(&next)
+		if n == nil {
+			break
+		}
+		n.base = true
+		m.startDial(n)
+		if n.dial != nil {
+			under++
+		}
+	}
+	if m.links < baselineLinks {
+		m.at(&m.baseline, max(min(next, m.now+time.Minute), m.now+time.Second))
+	}
+}
+
+func (m *Mesh) pickSeed(next *time.Duration) *seed {
+	for _, s := range m.seeds {
+		if s.self || s.dial != nil {
+			continue
+		}
+		if n := m.nodes[s.key]; s.known && n != nil && n.up {
+			continue
+		}
+		free := s.free
+		if h := m.hosts[hostOf(s.url)]; h != nil {
+			free = max(free, h.free)
+		}
+		if free <= m.now {
+			return s
+		}
+		*next = min(*next, free)
+	}
+	return nil
+}
+
+func (m *Mesh) pickNode(next *time.Duration) *node {
+	if m.cfg.NoRendezvous && len(m.seeds) == 0 {
+		return nil // only the lists of swarms count
+	}
+	var best *node
+	ties := 0
+	for _, n := range m.list {
+		if n.up || n.dial != nil || n.queued || len(n.record.URLs) == 0 {
+			continue
+		}
+		free := max(n.free, n.barred)
+		for _, u := range n.record.URLs {
+			if h := m.hosts[hostOf(u)]; h != nil {
+				free = max(free, h.free)
+			}
+		}
+		switch {
+		case free > m.now:
+			*next = min(*next, free)
+		case best == nil || n.fails < best.fails:
+			best, ties = n, 1
+		case n.fails == best.fails:
+			if ties++; m.rand.IntN(ties) == 0 {
+				best = n
+			}
+		}
+	}
+	return best
+}

@@ -1,0 +1,269 @@
+// Package mesh decides for a federated tracker whom to look for, resolve,
+// dial, share a swarm with, and let go. It does nothing itself: inputs go in
+// with the time, actions come out, and package federation performs them.
+//
+// The story of one swarm: a client announces, so the swarm is Touched. Mesh
+// asks for a search (ActSearch): one pass over the directory that publishes
+// this node under the swarm's target and reads who else is there. Each
+// Sighting is an address that somebody, perhaps a liar, stored. A few of them
+// are resolved (ActResolve) to signed node records; those nodes are dialled
+// (ActDial), and once a link is up and its key proven, the swarm is joined
+// there (ActJoin). A swarm that found nobody searches again soon, then less
+// and less often; one that is in company only refreshes what it published.
+//
+// Three rules bound what strangers can make a node do:
+//
+//   - a plain info hash goes only to a node that a search under that swarm's
+//     target named, or that sent a join for it itself (invariant 6). Every
+//     ActJoin comes from a share, and only name and asked make shares;
+//   - searches, resolves and dials each have a rate, a cap on how many are
+//     under way, and a memory of failures per address, host and key;
+//   - every map and queue has a bound, and meeting it is counted.
+//
+// A Mesh is deterministic: same inputs, times and random source, same
+// actions. It is not safe for concurrent use. Times are durations since an
+// epoch of the caller's choice and never go back; Unix time, which only the
+// directory's daily targets and the expiry of records need, is given apart,
+// because it does go back.
+package mesh
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/draeder/peerservers/federation/nodeaddr"
+)
+
+// Key is a node's ed25519 public key.
+type Key [32]byte
+
+// Record is what a node says of itself, its signature and form checked.
+type Record struct {
+	Key     Key
+	URLs    []nodeaddr.URL // none: a leaf
+	Seq     int64
+	Expires int64 // Unix seconds
+}
+
+// SwarmState is what mesh needs to know of a swarm of the local tracker.
+type SwarmState struct {
+	// Local counts the members of this node's own clients; 0: no swarm.
+	Local int
+	// Remote counts peers of other nodes that are not local members too.
+	Remote int
+	// Parked counts offers that wait for somebody to take them.
+	Parked int
+}
+
+// ActionKind says what is to be done.
+type ActionKind uint8
+
+const (
+	// ActSearch: look InfoHash's target up in each of Epochs (or, with an
+	// empty InfoHash, the rendezvous target of Shard) and announce this node
+	// there if Announce. Answered by Sighting and one SearchDone, with ID.
+	ActSearch ActionKind = iota
+	// ActResolve: ask Addr for its record. Answered by Resolved or Unresolved.
+	ActResolve
+	// ActFetch: look the newest record of Key up. Answered by Learn, or not.
+	ActFetch
+	// ActDial: dial URL, where Key must answer (zero: anybody). Answered by
+	// LinkUp and DialDone, with ID.
+	ActDial
+	// ActJoin: tell Key the state in which InfoHash is now.
+	ActJoin
+	// ActLeave: tell Key that InfoHash is gone here.
+	ActLeave
+	// ActClose: let the link with Key go.
+	ActClose
+)
+
+// Action is one thing to be done.
+type Action struct {
+	Kind     ActionKind
+	ID       uint64
+	InfoHash string
+	Epochs   []uint32
+	Shard    int
+	Announce bool
+	Addr     netip.AddrPort
+	Key      Key
+	URL      nodeaddr.URL
+	Reason   CloseReason
+}
+
+// CloseReason says why a link is let go.
+type CloseReason uint8
+
+const (
+	// CloseIdle: nothing is shared over the link and enough others are up.
+	CloseIdle CloseReason = iota
+	// CloseFull: as many links as configured are up.
+	CloseFull
+)
+
+// Config of a Mesh. Zero bounds mean the defaults.
+type Config struct {
+	Self         Key
+	Leaf         bool // others cannot dial us: never announce
+	AllowPrivate bool // private addresses are nodes too, each its own group
+	NoRendezvous bool
+	Seeds        []nodeaddr.URL
+	Rand         *rand.Rand
+
+	MaxSwarms        int     // swarms known (200,000)
+	MaxPartners      int     // nodes per swarm (32)
+	MaxNodes         int     // node records (1,024)
+	MaxLinks         int     // links up (256)
+	MaxSwarmsPerNode int     // swarms shared over one link (10,000)
+	MaxAddrs         int     // addresses remembered (4,096)
+	MaxHosts         int     // hosts in backoff (4,096)
+	MaxAskers        int     // joins remembered for swarms that we lack (20,000)
+	SearchRate       float64 // searches per second, two in the hours around midnight count as two (1)
+	SearchBurst      float64 // searches at once after a rest (16)
+	MaxSearches      int     // searches under way (8)
+	ResolveRate      float64 // resolves per second (5)
+	ResolveBurst     float64 // (8)
+	MaxResolves      int     // resolves under way (16)
+	MaxDials         int     // dials under way (16)
+	JoinRate         float64 // joins per second and link (200)
+	JoinBurst        float64 // (4,000)
+}
+
+func (c Config) withDefaults() Config {
+	def := func(p *int, v int) {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	deff := func(p *float64, v float64) {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	def(&c.MaxSwarms, 200_000)
+	def(&c.MaxPartners, 32)
+	def(&c.MaxNodes, 1024)
+	def(&c.MaxLinks, 256)
+	def(&c.MaxSwarmsPerNode, 10_000)
+	def(&c.MaxAddrs, 4096)
+	def(&c.MaxHosts, 4096)
+	def(&c.MaxAskers, 20_000)
+	deff(&c.SearchRate, 1)
+	deff(&c.SearchBurst, 16)
+	def(&c.MaxSearches, 8)
+	deff(&c.ResolveRate, 5)
+	deff(&c.ResolveBurst, 8)
+	def(&c.MaxResolves, 16)
+	def(&c.MaxDials, 16)
+	deff(&c.JoinRate, 200)
+	deff(&c.JoinBurst, 4000)
+	return c
+}
+
+// Mesh is the state machine. See the package comment.
+type Mesh struct {
+	cfg   Config
+	rand  *rand.Rand
+	now   time.Duration
+	unix  int64
+	out   []Action
+	tasks tasks
+	stats Stats
+
+	swarms   map[string]*swarm
+	nodes    map[Key]*node
+	list     []*node // the same nodes, in an order that does not depend on the map's
+	seeds    []*seed
+	links    int
+	hungry   int // swarms without a remote peer
+	addrs    map[netip.AddrPort]*address
+	addrRing []netip.AddrPort // in the order of arrival, for eviction
+	hosts    map[string]*host
+	askers   map[string]*askers
+	askRing  []askPlace
+	askCount int
+
+	lastID        uint64
+	searches      map[uint64]*search
+	ready         [classes][]queued
+	pass          [classes]float64
+	searchTokens  bucket
+	resolveQueue  []*address
+	resolves      int
+	resolveTokens bucket
+	dials         map[uint64]*dial
+	dialQueue     []*node
+	rendezvous    rendezvous
+	baseline      task
+}
+
+// New makes a Mesh whose first Advance is at now.
+func New(cfg Config, now time.Duration, unix int64) *Mesh {
+	cfg = cfg.withDefaults()
+	m := &Mesh{
+		cfg: cfg, rand: cfg.Rand, now: now, unix: unix,
+		swarms:   make(map[string]*swarm),
+		nodes:    make(map[Key]*node),
+		addrs:    make(map[netip.AddrPort]*address),
+		hosts:    make(map[string]*host),
+		askers:   make(map[string]*askers),
+		searches: make(map[uint64]*search),
+		dials:    make(map[uint64]*dial),
+	}
+	m.searchTokens = newBucket(cfg.SearchRate, cfg.SearchBurst, now)
+	m.resolveTokens = newBucket(cfg.ResolveRate, cfg.ResolveBurst, now)
+	for _, u := range cfg.Seeds {
+		m.seeds = append(m.seeds, &seed{url: u})
+	}
+	m.baseline.run = m.keepBaseline
+	m.at(&m.baseline, now)
+	m.startRendezvous()
+	return m
+}
+
+// Advance does what is due at now and hands out all actions since the last
+// call, appended to buf. Call it after every batch of inputs, and at Next.
+func (m *Mesh) Advance(now time.Duration, unix int64, buf []Action) []Action {
+	m.moveTo(now)
+	m.unix = unix
+	for {
+		t := m.tasks.due(m.now)
+		if t == nil {
+			break
+		}
+		t.run()
+	}
+	m.startSearches()
+	m.startResolves()
+	m.startDials()
+	buf = append(buf, m.out...)
+	clear(m.out)
+	m.out = m.out[:0]
+	return buf
+}
+
+// Next is when Advance has something to do even without further input.
+func (m *Mesh) Next() time.Duration {
+	next := m.tasks.next()
+	if m.searchesReady() && len(m.searches) < m.cfg.MaxSearches {
+		next = min(next, m.searchTokens.when(m.now, 1))
+	}
+	if len(m.resolveQueue) > 0 && m.resolves < m.cfg.MaxResolves {
+		next = min(next, m.resolveTokens.when(m.now, 1))
+	}
+	return next
+}
+
+func (m *Mesh) moveTo(now time.Duration) { m.now = max(m.now, now) }
+
+func (m *Mesh) emit(a Action) { m.out = append(m.out, a) }
+
+func (m *Mesh) id() uint64 { m.lastID++; return m.lastID }
+
+// jitter spreads d evenly over d±part, so that nodes that started together
+// do not stay together.
+func (m *Mesh) jitter(d time.Duration, part float64) time.Duration {
+	return time.Duration(float64(d) * (1 - part + 2*part*m.rand.Float64()))
+}

@@ -1,0 +1,341 @@
+package mesh
+
+import (
+	"time"
+
+	"github.com/draeder/peerservers/federation/nodeaddr"
+)
+
+const (
+	// baselineLinks is how many links a node keeps whatever its swarms, so
+	// that the directory is not the only way in.
+	baselineLinks = 3
+	// idleAfter is when a link over which nothing is shared is let go. It is
+	// far longer than a ledger entry lives.
+	idleAfter = 10 * time.Minute
+	// penalty is for how long a node that misbehaved is left alone.
+	penalty = 30 * time.Minute
+	// fetchPause is how often a node's newest record is looked up while none
+	// of its URLs works.
+	fetchPause = 10 * time.Minute
+	// maxFails is after how many failures in a row a node that nothing else
+	// speaks for is forgotten: a saved table may be full of the dead.
+	maxFails = 6
+)
+
+// node is another node, known by its record or its link.
+type node struct {
+	key     Key
+	record  Record
+	place   int // in Mesh.list
+	up      bool
+	dialled bool // the link is one that we dialled
+	met     bool // its key was proven in this run
+	shares  []*share
+	joins   bucket
+	idle    task
+
+	fails   int
+	free    time.Duration // not dialled before
+	barred  time.Duration // misbehaved: nor accepted
+	dial    *dial
+	task    task // the next attempt
+	queued  bool
+	base    bool // wanted as a baseline link
+	nextURL int
+	fetched time.Duration // when its record was last asked for
+}
+
+// seed is a configured URL; who is behind it turns out at the handshake.
+type seed struct {
+	url   nodeaddr.URL
+	key   Key
+	known bool
+	self  bool
+	fails int
+	free  time.Duration
+	dial  *dial
+}
+
+// host remembers failures, because records may name somebody else's host.
+type host struct {
+	fails int
+	free  time.Duration
+}
+
+// dial is one attempt under way.
+type dial struct {
+	id   uint64
+	node *node
+	seed *seed
+	url  nodeaddr.URL
+	base bool
+}
+
+// Learn takes a record that was verified: gossip, a saved one, one that came
+// over a link, or the answer to ActFetch.
+func (m *Mesh) Learn(now time.Duration, r Record) {
+	m.moveTo(now)
+	if m.learn(r, false) != nil {
+		m.sooner(&m.baseline, m.now)
+	}
+}
+
+// learn enters r; wanted ones may displace others.
+func (m *Mesh) learn(r Record, wanted bool) *node {
+	if r.Key == m.cfg.Self {
+		return nil
+	}
+	n := m.nodes[r.Key]
+	if n == nil {
+		if n = m.addNode(r.Key, wanted); n == nil {
+			return nil
+		}
+	} else if r.Seq < n.record.Seq {
+		return n
+	}
+	changed := len(r.URLs) != len(n.record.URLs)
+	for i := 0; !changed && i < len(r.URLs); i++ {
+		changed = r.URLs[i] != n.record.URLs[i]
+	}
+	n.record = r
+	if changed && n.fails > 0 {
+		n.fails, n.free = 0, m.now
+	}
+	if len(n.shares) > 0 {
+		m.wantDial(n)
+	}
+	return n
+}
+
+func (m *Mesh) addNode(key Key, wanted bool) *node {
+	if len(m.list) >= m.cfg.MaxNodes && !m.evictNode(wanted) {
+		m.stats.Dropped[DropNodes]++
+		return nil
+	}
+	n := &node{key: key, place: len(m.list), fetched: -fetchPause}
+	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
+	n.task.run = func() { m.wantDial(n) }
+	n.idle.run = func() { m.closeIdle(n) }
+	m.nodes[key] = n
+	m.list = append(m.list, n)
+	return n
+}
+
+// evictNode forgets a node that nothing holds: one that failed, or for a
+// wanted newcomer any. It looks at a sample, so that its cost is bounded.
+func (m *Mesh) evictNode(wanted bool) bool {
+	var worst *node
+	for range 32 {
+		n := m.list[m.rand.IntN(len(m.list))]
+		if n.held() || !wanted && n.fails == 0 {
+			continue
+		}
+		if worst == nil || n.fails > worst.fails {
+			worst = n
+		}
+	}
+	if worst == nil {
+		return false
+	}
+	m.dropNode(worst)
+	return true
+}
+
+func (n *node) held() bool {
+	return n.up || n.dial != nil || n.queued || len(n.shares) > 0
+}
+
+func (m *Mesh) dropNode(n *node) {
+	m.cancel(&n.task)
+	m.cancel(&n.idle)
+	last := len(m.list) - 1
+	m.list[n.place] = m.list[last]
+	m.list[n.place].place = n.place
+	m.list[last] = nil
+	m.list = m.list[:last]
+	delete(m.nodes, n.key)
+}
+
+// wantDial dials n if something is to be gained, now or when it may be.
+func (m *Mesh) wantDial(n *node) {
+	m.dropExpired(n)
+	if n.up || n.dial != nil || n.queued || len(n.record.URLs) == 0 || len(n.shares) == 0 && !n.base {
+		return
+	}
+	if free := max(n.free, n.barred); free > m.now {
+		m.at(&n.task, free)
+		return
+	}
+	n.queued = true
+	m.dialQueue = append(m.dialQueue, n)
+}
+
+// dropExpired ends permissions that have run out, so that a node is not
+// dialled for ever for what a search said long ago.
+func (m *Mesh) dropExpired(n *node) {
+	for i := len(n.shares) - 1; i >= 0 && !n.up; i-- {
+		if n.shares[i].until <= m.now {
+			m.dropShare(n.shares[i])
+		}
+	}
+}
+
+func (m *Mesh) startDials() {
+	for len(m.dialQueue) > 0 && len(m.dials) < m.cfg.MaxDials && m.links+len(m.dials) < m.cfg.MaxLinks {
+		n := m.dialQueue[0]
+		m.dialQueue = m.dialQueue[1:]
+		n.queued = false
+		if !n.up && (len(n.shares) > 0 || n.base) {
+			m.startDial(n)
+		}
+	}
+}
+
+func (m *Mesh) startDial(n *node) {
+	if n.record.Expires <= m.unix {
+		m.fetch(n)
+	}
+	soonest := never
+	for i := range n.record.URLs {
+		u := n.record.URLs[(n.nextURL+i)%len(n.record.URLs)]
+		h := m.hosts[hostOf(u)]
+		if h != nil && h.free > m.now {
+			soonest = min(soonest, h.free)
+			continue
+		}
+		n.nextURL = (n.nextURL + i + 1) % len(n.record.URLs)
+		n.dial = m.dial(&dial{node: n, url: u, base: n.base})
+		return
+	}
+	n.base = false
+	m.at(&n.task, soonest)
+}
+
+func (m *Mesh) dial(d *dial) *dial {
+	d.id = m.id()
+	m.dials[d.id] = d
+	m.stats.Dials++
+	a := Action{Kind: ActDial, ID: d.id, URL: d.url}
+	if d.node != nil {
+		a.Key = d.node.key
+	}
+	m.emit(a)
+	return d
+}
+
+// fetch asks the directory for n's newest record.
+func (m *Mesh) fetch(n *node) {
+	if m.now-n.fetched >= fetchPause {
+		n.fetched = m.now
+		m.stats.Fetches++
+		m.emit(Action{Kind: ActFetch, Key: n.key})
+	}
+}
+
+// Outcome is how a dial ended.
+type Outcome uint8
+
+const (
+	// DialOK: the handshake is done; LinkUp came before.
+	DialOK Outcome = iota
+	// DialFailed: no connection, or the handshake failed.
+	DialFailed
+	// DialRefused: the address may not be dialled.
+	DialRefused
+	// DialSelf: our own key answered.
+	DialSelf
+	// DialWrongKey: another key than the record's answered.
+	DialWrongKey
+	Outcomes
+)
+
+// DialDone ends dial id. key is whose key was proven, if DialOK.
+func (m *Mesh) DialDone(now time.Duration, id uint64, o Outcome, key Key) {
+	m.moveTo(now)
+	d := m.dials[id]
+	if d == nil {
+		return
+	}
+	delete(m.dials, id)
+	m.stats.DialOutcomes[o]++
+	if d.seed != nil {
+		m.seedDone(d, o, key)
+	}
+	if d.node != nil {
+		m.nodeDone(d, o)
+	}
+	m.sooner(&m.baseline, m.now)
+	if o == DialOK || o == DialSelf {
+		delete(m.hosts, hostOf(d.url))
+		return
+	}
+	m.hostFailed(hostOf(d.url))
+}
+
+func (m *Mesh) seedDone(d *dial, o Outcome, key Key) {
+	s := d.seed
+	s.dial = nil
+	switch o {
+	case DialOK:
+		s.key, s.known, s.fails = key, true, 0
+	case DialSelf:
+		s.self = true
+		m.stats.Self++
+	default:
+		s.fails++
+		s.free = m.now + m.backoff(s.fails)
+	}
+}
+
+func (m *Mesh) nodeDone(d *dial, o Outcome) {
+	n := d.node
+	n.dial = nil
+	n.base = false
+	if o == DialOK {
+		n.fails = 0
+		return
+	}
+	n.fails++
+	n.free = m.now + m.backoff(n.fails)
+	if o == DialRefused || o == DialWrongKey {
+		// Not a node that is merely down: its record misleads.
+		n.free = m.now + m.jitter(badLifetime, 0.1)
+	}
+	if n.fails%3 == 0 {
+		m.fetch(n)
+	}
+	m.dropExpired(n)
+	if n.fails >= maxFails && !n.held() {
+		m.dropNode(n)
+		return
+	}
+	m.wantDial(n)
+}
+
+func (m *Mesh) hostFailed(name string) {
+	h := m.hosts[name]
+	if h == nil {
+		if len(m.hosts) >= m.cfg.MaxHosts {
+			m.forgetHosts()
+		}
+		if len(m.hosts) >= m.cfg.MaxHosts {
+			m.stats.Dropped[DropHosts]++
+			return
+		}
+		h = &host{}
+		m.hosts[name] = h
+	}
+	h.fails++
+	h.free = m.now + m.backoff(h.fails)
+}
+
+// forgetHosts drops hosts whose time is over. Which ones go does not depend
+// on the map's order.
+func (m *Mesh) forgetHosts() {
+	for name, h := range m.hosts {
+		if h.free <= m.now {
+			delete(m.hosts, name)
+		}
+	}
+}

@@ -1,0 +1,287 @@
+package mesh
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+const (
+	// nameLifetime is how long a search's word that a node has a swarm
+	// counts: a little longer than what the node published lives.
+	nameLifetime = 40 * time.Minute
+	// updatePause is the least time between two joins for one swarm on one
+	// link: the first goes out at once, what follows is gathered.
+	updatePause = 250 * time.Millisecond
+	// askLifetime is how long a join for a swarm that we lack is remembered,
+	// so that its sender hears at once when we have it.
+	askLifetime = 10 * time.Minute
+	maxAskers   = 8 // per swarm
+)
+
+// share is a swarm that this node has and another is known to have: the one
+// permission to name its info hash there. It is known from a search under
+// the swarm's own target (name), or from the other node's join (asked).
+type share struct {
+	swarm           *swarm
+	node            *node
+	inSwarm, inNode int            // places in their lists
+	addr            netip.AddrPort // where a search named it; zero: nowhere
+	group           netip.AddrPort
+	until           time.Duration // when the permission ends unless joined
+	joined          bool          // our join was sent over the present link
+	left            bool          // it answered with a leave: only news makes us try again
+	task            task          // the next update
+	dirty           bool
+	free            time.Duration // before then, updates are gathered
+}
+
+// asker is a node that sent a join for a swarm that we lack.
+type asker struct {
+	key   Key
+	until time.Duration
+}
+
+func (m *Mesh) share(s *swarm, n *node) *share {
+	for _, sh := range s.shares {
+		if sh.node == n {
+			return sh
+		}
+	}
+	return nil
+}
+
+// addShare makes a share, if the bounds leave room for it.
+func (m *Mesh) addShare(s *swarm, n *node) *share {
+	if len(s.shares) >= m.cfg.MaxPartners && !m.dropWorst(s) {
+		m.stats.Dropped[DropPartners]++
+		return nil
+	}
+	if len(n.shares) >= m.cfg.MaxSwarmsPerNode {
+		m.stats.Dropped[DropShares]++
+		return nil
+	}
+	sh := &share{swarm: s, node: n, inSwarm: len(s.shares), inNode: len(n.shares)}
+	sh.task.run = func() { m.update(sh) }
+	s.shares = append(s.shares, sh)
+	n.shares = append(n.shares, sh)
+	return sh
+}
+
+// dropWorst makes room in a full swarm: a node that cannot be reached.
+func (m *Mesh) dropWorst(s *swarm) bool {
+	var worst *share
+	for _, sh := range s.shares {
+		if !sh.node.up && (sh.node.fails > 0 || sh.until <= m.now) && (worst == nil || sh.node.fails > worst.node.fails) {
+			worst = sh
+		}
+	}
+	if worst == nil {
+		return false
+	}
+	m.dropShare(worst)
+	return true
+}
+
+func (m *Mesh) dropShare(sh *share) {
+	m.cancel(&sh.task)
+	s, n := sh.swarm, sh.node
+	last := len(s.shares) - 1
+	s.shares[sh.inSwarm] = s.shares[last]
+	s.shares[sh.inSwarm].inSwarm = sh.inSwarm
+	s.shares[last] = nil
+	s.shares = s.shares[:last]
+	last = len(n.shares) - 1
+	n.shares[sh.inNode] = n.shares[last]
+	n.shares[sh.inNode].inNode = sh.inNode
+	n.shares[last] = nil
+	n.shares = n.shares[:last]
+	m.idle(n)
+}
+
+// name records that a search named n, at addr, for s.
+func (m *Mesh) name(s *swarm, n *node, addr netip.AddrPort) {
+	sh := m.share(s, n)
+	if sh == nil {
+		if !m.room(s, addr, nil) {
+			m.stats.Dropped[DropGroup]++
+			return
+		}
+		if sh = m.addShare(s, n); sh == nil {
+			return
+		}
+	}
+	if g, _ := m.group(addr); !sh.addr.IsValid() {
+		sh.addr, sh.group = addr, g
+	}
+	sh.until, sh.left = m.now+nameLifetime, false
+	if !sh.joined {
+		m.refresh(sh)
+	}
+	m.wantDial(n)
+}
+
+// refresh sends a join for the swarm's present state, at once or soon.
+func (m *Mesh) refresh(sh *share) {
+	if !sh.node.up || !sh.joined && (sh.left || sh.until <= m.now) {
+		return
+	}
+	sh.dirty = true
+	m.at(&sh.task, max(m.now, sh.free))
+}
+
+func (m *Mesh) update(sh *share) {
+	n := sh.node
+	if !sh.dirty || !n.up {
+		return
+	}
+	if !n.joins.take(m.now, 1) {
+		m.at(&sh.task, n.joins.when(m.now, 1))
+		return
+	}
+	sh.dirty, sh.joined, sh.free = false, true, m.now+updatePause
+	m.stats.Joins++
+	m.cancel(&n.idle)
+	m.emit(Action{Kind: ActJoin, Key: n.key, InfoHash: sh.swarm.infoHash})
+}
+
+// Joined tells that key sent a join for a swarm that we have, and got ours.
+func (m *Mesh) Joined(now time.Duration, key Key, infoHash string) {
+	m.moveTo(now)
+	n, s := m.nodes[key], m.swarms[infoHash]
+	if n == nil || !n.up {
+		return
+	}
+	if s == nil {
+		// The runner saw the swarm before we did, or after it went.
+		m.remember(infoHash, key)
+		return
+	}
+	sh := m.share(s, n)
+	if sh == nil {
+		if sh = m.addShare(s, n); sh == nil {
+			return
+		}
+	}
+	sh.until = max(sh.until, m.now+askLifetime)
+	sh.joined, sh.left = true, false
+	sh.free = max(sh.free, m.now+updatePause)
+	m.cancel(&n.idle)
+}
+
+// Asked tells that key sent a join for a swarm that we lack.
+func (m *Mesh) Asked(now time.Duration, key Key, infoHash string) {
+	m.moveTo(now)
+	n, s := m.nodes[key], m.swarms[infoHash]
+	if n == nil || !n.up {
+		return
+	}
+	if s == nil {
+		m.remember(infoHash, key)
+		return
+	}
+	// We have it meanwhile: their join was answered with a leave, so ours
+	// starts afresh.
+	sh := m.share(s, n)
+	if sh == nil {
+		sh = m.addShare(s, n)
+	}
+	if sh != nil {
+		sh.joined, sh.left = false, false
+		sh.until = max(sh.until, m.now+askLifetime)
+		m.refresh(sh)
+	}
+}
+
+// Left tells that key sent a leave: it lacks the swarm, or lost it.
+func (m *Mesh) Left(now time.Duration, key Key, infoHash string) {
+	m.moveTo(now)
+	n, s := m.nodes[key], m.swarms[infoHash]
+	if n == nil || s == nil {
+		return
+	}
+	sh := m.share(s, n)
+	if sh == nil {
+		return
+	}
+	m.stats.Leaves++
+	sh.joined, sh.dirty, sh.left = false, false, true
+	m.cancel(&sh.task)
+	if !sh.addr.IsValid() || sh.until <= m.now {
+		m.dropShare(sh)
+		return
+	}
+	m.idle(n)
+}
+
+// askers are the nodes that asked for one swarm. gen tells its place in the
+// ring from those that it had before.
+type askers struct {
+	list []asker
+	gen  uint64
+}
+
+type askPlace struct {
+	infoHash string
+	gen      uint64
+}
+
+// remember keeps an asker until the swarm appears here.
+func (m *Mesh) remember(infoHash string, key Key) {
+	e := m.askers[infoHash]
+	if e == nil {
+		e = &askers{gen: m.id()}
+		m.askers[infoHash] = e
+		m.askRing = append(m.askRing, askPlace{infoHash, e.gen})
+	}
+	for i := range e.list {
+		if e.list[i].key == key {
+			e.list[i].until = m.now + askLifetime
+			return
+		}
+	}
+	if len(e.list) >= maxAskers {
+		m.stats.Dropped[DropAskers]++
+		return
+	}
+	e.list = append(e.list, asker{key, m.now + askLifetime})
+	m.askCount++
+	for m.askCount > m.cfg.MaxAskers {
+		m.stats.Dropped[DropAskers] += uint64(m.forgetAskers(m.askRing[0]))
+		m.askRing = m.askRing[1:]
+	}
+	if len(m.askRing) > 2*m.cfg.MaxAskers {
+		m.askRing = slices.DeleteFunc(m.askRing, func(p askPlace) bool {
+			e := m.askers[p.infoHash]
+			return e == nil || e.gen != p.gen
+		})
+	}
+}
+
+func (m *Mesh) forgetAskers(p askPlace) int {
+	e := m.askers[p.infoHash]
+	if e == nil || e.gen != p.gen {
+		return 0
+	}
+	delete(m.askers, p.infoHash)
+	m.askCount -= len(e.list)
+	return len(e.list)
+}
+
+// takeAskers turns those who asked for a swarm into shares of it.
+func (m *Mesh) takeAskers(s *swarm) {
+	e := m.askers[s.infoHash]
+	if e == nil {
+		return
+	}
+	m.forgetAskers(askPlace{s.infoHash, e.gen})
+	for _, a := range e.list {
+		n := m.nodes[a.key]
+		if n == nil || !n.up || a.until <= m.now {
+			continue
+		}
+		if sh := m.addShare(s, n); sh != nil {
+			sh.until = a.until
+		}
+	}
+}

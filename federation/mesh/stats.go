@@ -1,0 +1,68 @@
+package mesh
+
+// Drop says which bound made mesh let something fall.
+type Drop uint8
+
+const (
+	DropSwarms    Drop = iota // too many swarms
+	DropPartners              // too many nodes in one swarm
+	DropShares                // too many swarms with one node
+	DropNodes                 // too many node records
+	DropLinks                 // too many links
+	DropAddrs                 // too many addresses under way
+	DropHosts                 // too many hosts in backoff
+	DropAskers                // too many joins for swarms that we lack
+	DropSightings             // too many addresses in one search
+	DropResolves              // too many addresses to resolve
+	DropAddress               // an address that may not be dialled
+	DropGroup                 // too many nodes from one prefix in one swarm
+	DropBad                   // an address that gave a bad record lately
+	Drops
+)
+
+// String is a fixed label, fit for a metric.
+func (d Drop) String() string {
+	names := [Drops]string{
+		"swarms", "partners", "shares", "nodes", "links", "addresses", "hosts", "askers", "sightings", "resolves",
+		"address", "prefix", "bad_record",
+	}
+	if d >= Drops {
+		return "unknown"
+	}
+	return names[d]
+}
+
+// Stats counts what happened since the start.
+type Stats struct {
+	Searches       [classes]uint64 // by class: young, hungry, small, large
+	Rendezvous     uint64
+	SearchesFailed uint64
+	Sightings      uint64
+	Resolves       uint64
+	ResolvesSilent uint64
+	ResolvesBad    uint64
+	Fetches        uint64
+	Dials          uint64
+	DialOutcomes   [Outcomes]uint64
+	Joins          uint64
+	Leaves         uint64
+	Self           uint64 // found ourselves
+	Barred         uint64
+	Dropped        [Drops]uint64
+}
+
+// Stats returns the counters.
+func (m *Mesh) Stats() Stats { return m.stats }
+
+// Counts are sizes of the present state.
+type Counts struct {
+	Swarms, Hungry, Nodes, Links, Addrs, Searches, Resolves, Dials int
+}
+
+// Counts returns the sizes of the present state.
+func (m *Mesh) Counts() Counts {
+	return Counts{
+		Swarms: len(m.swarms), Hungry: m.hungry, Nodes: len(m.list), Links: m.links, Addrs: len(m.addrs),
+		Searches: len(m.searches), Resolves: m.resolves, Dials: len(m.dials),
+	}
+}

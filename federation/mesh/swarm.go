@@ -1,0 +1,258 @@
+package mesh
+
+import "time"
+
+// class is why a swarm wants a search. Each class has a share of the
+// searches, so that a flood of new swarms cannot let what a large one
+// published expire, nor the other way round.
+type class uint8
+
+const (
+	classYoung  class = iota // never searched
+	classHungry              // alone here
+	classSmall               // refresh, up to 3 local members
+	classLarge               // refresh
+	classes
+)
+
+// weights are the shares of the classes while all of them wait.
+var weights = [classes]float64{4, 2, 1, 1}
+
+// hungrySteps are the pauses between the searches of a swarm that found
+// nobody: soon, then less and less often.
+var hungrySteps = [...]time.Duration{1e9, 25e8, 5e9, 10e9, 20e9, 40e9, 80e9, 160e9, 320e9, 640e9, 1200e9}
+
+const (
+	// refreshAfter keeps what was published alive: it expires after 30 min.
+	refreshAfter = 20 * time.Minute
+	// leafHungry is a leaf's longest pause while it is hungry. A leaf is in
+	// nobody's list, so only its own search can find the other side, and
+	// offers that wait there are parked for 45 s: searching a little more
+	// often than that meets them for certain.
+	leafHungry = 40 * time.Second
+	// touchPause is how soon after the last search a new member may cause
+	// the next.
+	touchPause = 5 * time.Second
+	// touchStep is the place in hungrySteps from which a swarm goes on then.
+	touchStep = 2
+)
+
+// swarm is one swarm of the local tracker.
+type swarm struct {
+	infoHash string
+	state    SwarmState
+	task     task // when it wants the next search
+	gen      uint64
+	waiting  bool // in a ready queue, under gen
+	fails    int  // searches in a row that found nobody
+	began    time.Duration
+	searched bool
+	search   *search
+	shares   []*share
+	gone     bool
+}
+
+// Touched tells what has become of a swarm of the local tracker. Calls are
+// level-triggered: only the last one counts.
+func (m *Mesh) Touched(now time.Duration, infoHash string, st SwarmState) {
+	m.moveTo(now)
+	s := m.swarms[infoHash]
+	switch {
+	case st.Local <= 0:
+		if s != nil {
+			m.dropSwarm(s)
+		}
+		return
+	case s == nil:
+		if len(m.swarms) >= m.cfg.MaxSwarms {
+			m.stats.Dropped[DropSwarms]++
+			return
+		}
+		s = m.addSwarm(infoHash, st)
+	default:
+		m.changeSwarm(s, st)
+	}
+	for i := 0; i < len(s.shares); i++ {
+		m.refresh(s.shares[i])
+	}
+}
+
+func (m *Mesh) addSwarm(infoHash string, st SwarmState) *swarm {
+	s := &swarm{infoHash: infoHash, state: st}
+	s.task.run = func() { m.enqueue(s) }
+	m.swarms[infoHash] = s
+	m.countHungry(s, +1)
+	due := m.now
+	if m.searchTokens.refill(m.now); m.searchTokens.tokens < 1 {
+		// Busy: a visit shorter than this costs nothing.
+		due += m.jitter(10*time.Second, 0.5)
+	}
+	m.at(&s.task, due)
+	m.takeAskers(s)
+	return s
+}
+
+func (m *Mesh) changeSwarm(s *swarm, st SwarmState) {
+	was := s.state
+	m.countHungry(s, -1)
+	s.state = st
+	m.countHungry(s, +1)
+	if s.searched && st.Remote > 0 && was.Remote == 0 && s.search == nil && !s.waiting {
+		// In company now: what is left is to keep the publication alive.
+		s.fails = 0
+		m.at(&s.task, s.began+m.jitter(refreshAfter, 0.25))
+	}
+	if s.searched && st.Remote == 0 {
+		switch {
+		case was.Remote > 0:
+			s.fails = 0
+			m.soon(s, hungrySteps[0])
+		case st.Local > was.Local || st.Parked > was.Parked:
+			s.fails = min(s.fails, touchStep)
+			m.soon(s, touchPause)
+		}
+	}
+	if s.waiting && s.search == nil {
+		m.enqueue(s) // its class may be another one now
+	}
+}
+
+func (m *Mesh) countHungry(s *swarm, by int) {
+	if s.state.Remote == 0 {
+		m.hungry += by
+	}
+}
+
+// soon makes s search no later than pause after its last search began.
+func (m *Mesh) soon(s *swarm, pause time.Duration) {
+	if s.search == nil && !s.waiting {
+		m.sooner(&s.task, max(m.now, s.began+pause))
+	}
+}
+
+func (m *Mesh) dropSwarm(s *swarm) {
+	s.gone, s.waiting = true, false
+	m.cancel(&s.task)
+	m.countHungry(s, -1)
+	delete(m.swarms, s.infoHash)
+	if s.search != nil {
+		s.search.swarm = nil
+	}
+	for len(s.shares) > 0 {
+		sh := s.shares[len(s.shares)-1]
+		if sh.joined {
+			m.emit(Action{Kind: ActLeave, Key: sh.node.key, InfoHash: s.infoHash})
+		}
+		if sh.node.up {
+			// Should the swarm come back, this node still may be told.
+			m.remember(s.infoHash, sh.node.key)
+		}
+		m.dropShare(sh)
+	}
+}
+
+func (s *swarm) class() class {
+	switch {
+	case !s.searched:
+		return classYoung
+	case s.state.Remote == 0:
+		return classHungry
+	case s.state.Local <= 3:
+		return classSmall
+	}
+	return classLarge
+}
+
+// queued is a swarm's place in the queue of a class; it is void when the
+// swarm has moved on since.
+type queued struct {
+	s   *swarm
+	gen uint64
+}
+
+func (m *Mesh) enqueue(s *swarm) {
+	if s.search != nil {
+		return
+	}
+	m.cancel(&s.task)
+	s.gen++
+	s.waiting = true
+	c := s.class()
+	if len(m.ready[c]) == 0 {
+		// A class that was idle has not saved its share up.
+		m.pass[c] = max(m.pass[c], m.leastPass())
+	}
+	m.ready[c] = append(m.ready[c], queued{s, s.gen})
+}
+
+func (m *Mesh) leastPass() float64 {
+	least := -1.0
+	for c := range m.ready {
+		if len(m.ready[c]) > 0 && (least < 0 || m.pass[c] < least) {
+			least = m.pass[c]
+		}
+	}
+	return max(least, 0)
+}
+
+// trim drops void places at the front of the queues.
+func (m *Mesh) trim() {
+	for c := range m.ready {
+		for len(m.ready[c]) > 0 {
+			if q := m.ready[c][0]; q.s.waiting && q.gen == q.s.gen {
+				break
+			}
+			m.ready[c] = m.ready[c][1:]
+		}
+	}
+}
+
+// searchesReady reports whether anything waits for a search.
+func (m *Mesh) searchesReady() bool {
+	m.trim()
+	if m.rendezvous.waiting {
+		return true
+	}
+	for c := range m.ready {
+		if len(m.ready[c]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// nextSwarm takes the swarm whose turn it is: of the classes that wait, the
+// one that has had least for its weight.
+func (m *Mesh) nextSwarm() *swarm {
+	m.trim()
+	best := -1
+	for c := range m.ready {
+		if len(m.ready[c]) > 0 && (best < 0 || m.pass[c] < m.pass[best]) {
+			best = c
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	s := m.ready[best][0].s
+	m.ready[best] = m.ready[best][1:]
+	m.pass[best] += 1 / weights[best]
+	s.waiting = false
+	return s
+}
+
+// reschedule sets the time of the next search after one ended.
+func (m *Mesh) reschedule(s *swarm) {
+	if s.state.Remote > 0 {
+		s.fails = 0
+		m.at(&s.task, m.now+m.jitter(refreshAfter, 0.25))
+		return
+	}
+	step := hungrySteps[min(s.fails, len(hungrySteps)-1)]
+	s.fails++
+	if m.cfg.Leaf && step >= leafHungry {
+		m.at(&s.task, m.now+m.jitter(leafHungry, 0.1))
+		return
+	}
+	m.at(&s.task, m.now+m.jitter(step, 0.25))
+}
