@@ -1,0 +1,254 @@
+package tracker
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/draeder/peerservers/tracker/swarm"
+)
+
+// nodeLinger is how long a node without a link is remembered: for as long as
+// an offer that it relayed, or was given, may still be answered.
+const nodeLinger = 150 * time.Second
+
+// NodeKey is a federated node's public key, which the federation has verified.
+type NodeKey [32]byte
+
+// NodeInfo is what the federation knows of a node beyond its key.
+type NodeInfo struct {
+	// Group stands for what many keys are cheap to have behind, such as an
+	// address prefix; nodes of one group share limits. Empty: one of its own.
+	Group string
+	// FirstSeen is when the key was first met.
+	FirstSeen time.Time
+}
+
+// NodeJoin is a node's part in a swarm. It is whole state: sent again, it is
+// an update. See swarm.NodeJoin.
+type NodeJoin struct {
+	InfoHash                     []byte
+	Complete, Incomplete         int
+	Tagged                       bool
+	TagKey                       [16]byte
+	CompleteTags, IncompleteTags []uint64
+}
+
+// NodeSession is a federated node, whichever link it comes by. Its methods may
+// be called from any goroutine.
+type NodeSession struct {
+	t         *Tracker
+	key       NodeKey
+	firstSeen time.Duration
+	owner     *owner
+	link      atomic.Pointer[nodeLink] // nil without one; changed under mu
+
+	mu       sync.Mutex
+	detached time.Duration // since when it has had no link
+	// joined are the swarms to leave when the link goes. An entry is stale
+	// once the last local member has left; see trim.
+	joined  map[string]struct{}
+	trimmed int // entries after the last trim
+}
+
+// nodeLink is the link in use, with what is known of the node over it.
+type nodeLink struct {
+	sink  NodeSink
+	group string
+}
+
+// OpenNode is the session of the node with this key: the one there is, if it
+// is linked or was a short while ago, so that answers to its offers still
+// find it, and a new one otherwise.
+func (t *Tracker) OpenNode(key NodeKey, info NodeInfo) *NodeSession {
+	t.nodesMu.Lock()
+	defer t.nodesMu.Unlock()
+	n := t.nodes[key]
+	if n == nil {
+		n = &NodeSession{
+			t: t, key: key, owner: new(owner), detached: t.now(),
+			firstSeen: info.FirstSeen.Sub(t.epoch), joined: make(map[string]struct{}),
+		}
+		n.owner.node = n
+		n.owner.ping.Store(int64(-1 << 62))
+		n.seen()
+		t.nodes[key] = n
+	}
+	return n
+}
+
+// forgetNodes drops the sessions of nodes that have been without a link for
+// longer than any offer can be answered.
+func (t *Tracker) forgetNodes() {
+	now := t.now()
+	t.nodesMu.Lock()
+	defer t.nodesMu.Unlock()
+	for key, n := range t.nodes {
+		n.mu.Lock()
+		gone := n.link.Load() == nil && now-n.detached > nodeLinger
+		n.mu.Unlock()
+		if gone {
+			delete(t.nodes, key)
+		}
+	}
+}
+
+func (n *NodeSession) seen() { n.owner.seen.Store(int64(n.t.now())) }
+
+// Key is the node's key.
+func (n *NodeSession) Key() NodeKey { return n.key }
+
+// Attach makes s the link in use from now on. A former one is replaced
+// silently: the node's memberships move without leave and join.
+func (n *NodeSession) Attach(s NodeSink, group string) {
+	// A session that was forgotten meanwhile is remembered again.
+	n.t.nodesMu.Lock()
+	n.t.nodes[n.key] = n
+	n.t.nodesMu.Unlock()
+	n.mu.Lock()
+	n.link.Store(&nodeLink{sink: s, group: group})
+	n.mu.Unlock()
+	n.seen()
+}
+
+// Detach says that the link s is gone. If it is the one in use, the node
+// leaves its swarms; what was relayed over it may still be answered over the
+// next link.
+func (n *NodeSession) Detach(s NodeSink) {
+	n.mu.Lock()
+	l := n.link.Load()
+	if l == nil || l.sink != s {
+		n.mu.Unlock()
+		return
+	}
+	n.link.Store(nil)
+	n.detached = n.t.now()
+	joined := n.joined
+	n.joined = make(map[string]struct{})
+	n.trimmed = 0
+	n.mu.Unlock()
+	for infoHash := range joined {
+		n.leave([]byte(infoHash))
+	}
+}
+
+// Join makes the node a member of a swarm, or updates what it said of its
+// part. It reports false if there is no local member to share the swarm with,
+// or no room, or no link.
+func (n *NodeSession) Join(j NodeJoin) bool {
+	n.seen()
+	n.t.stats.NodeJoins.Add(1)
+	w := n.t.getWork()
+	defer n.t.putWork(w)
+
+	// The lock is held across the table's operation, so that a Detach at the
+	// same time either sees the entry or comes first.
+	n.mu.Lock()
+	l := n.link.Load()
+	if l == nil {
+		n.mu.Unlock()
+		return false
+	}
+	w.join = swarm.NodeJoin{
+		InfoHash: j.InfoHash, Complete: j.Complete, Incomplete: j.Incomplete,
+		Tagged: j.Tagged, TagKey: j.TagKey, CompleteTags: j.CompleteTags, IncompleteTags: j.IncompleteTags,
+		Group: l.group, FirstSeen: n.firstSeen,
+	}
+	sh := n.t.shard(j.InfoHash)
+	var out swarm.Outcome
+	sh.mu.Lock()
+	w.effects, out = sh.table.NodeJoin(n.t.now(), n.owner, &w.join, w.effects)
+	sh.mu.Unlock()
+	member := out.Standing == swarm.StandingMember
+	if member {
+		n.trim()
+		n.joined[string(j.InfoHash)] = struct{}{}
+	} else {
+		delete(n.joined, string(j.InfoHash))
+	}
+	n.mu.Unlock()
+
+	n.t.perform(w)
+	if out.Touched {
+		n.t.touch(j.InfoHash)
+	}
+	return member
+}
+
+// trim forgets swarms that are gone, each time the index has doubled since.
+// Caller holds n.mu.
+func (n *NodeSession) trim() {
+	if len(n.joined) < 2*n.trimmed+64 {
+		return
+	}
+	for infoHash := range n.joined {
+		if _, ok := n.t.State([]byte(infoHash)); !ok {
+			delete(n.joined, infoHash)
+		}
+	}
+	n.trimmed = len(n.joined)
+}
+
+// Leave ends the node's part in a swarm.
+func (n *NodeSession) Leave(infoHash []byte) {
+	n.seen()
+	n.mu.Lock()
+	delete(n.joined, string(infoHash))
+	n.mu.Unlock()
+	n.leave(infoHash)
+}
+
+func (n *NodeSession) leave(infoHash []byte) {
+	w, sh := n.begin(infoHash)
+	var out swarm.Outcome
+	w.effects, out = sh.table.NodeLeave(n.t.now(), n.owner, infoHash, w.effects)
+	n.end(w, sh, infoHash, out)
+}
+
+// Offers takes offers of one announce at the node, for members here.
+func (n *NodeSession) Offers(infoHash, peerID []byte, offers []swarm.Offer) {
+	n.seen()
+	n.t.stats.NodeOffers.Add(int64(len(offers)))
+	w, sh := n.begin(infoHash)
+	var out swarm.Outcome
+	w.effects, out = sh.table.NodeOffers(n.t.now(), n.owner, infoHash, peerID, offers, w.effects)
+	n.end(w, sh, infoHash, out)
+}
+
+// Answer takes an answer that came back through the node.
+func (n *NodeSession) Answer(a swarm.Answer) {
+	n.seen()
+	n.t.stats.NodeAnswers.Add(1)
+	w, sh := n.begin(a.InfoHash)
+	w.answer = a
+	var out swarm.Outcome
+	w.effects, out = sh.table.NodeAnswer(n.t.now(), n.owner, &w.answer, w.effects)
+	n.end(w, sh, a.InfoHash, out)
+}
+
+// Refused takes back an offer of ours that the node could not place.
+func (n *NodeSession) Refused(infoHash, peerID []byte, offer swarm.Offer, reason swarm.RefuseReason) {
+	n.seen()
+	n.t.stats.NodeRefusals.Add(1)
+	w, sh := n.begin(infoHash)
+	var out swarm.Outcome
+	w.effects, out = sh.table.NodeRefused(n.t.now(), n.owner, infoHash, peerID, offer, reason, w.effects)
+	n.end(w, sh, infoHash, out)
+}
+
+// begin locks the swarm's shard for one operation on its table.
+func (n *NodeSession) begin(infoHash []byte) (*work, *shard) {
+	w, sh := n.t.getWork(), n.t.shard(infoHash)
+	sh.mu.Lock()
+	return w, sh
+}
+
+// end unlocks it and performs what came of the operation.
+func (n *NodeSession) end(w *work, sh *shard, infoHash []byte, out swarm.Outcome) {
+	sh.mu.Unlock()
+	n.t.perform(w)
+	n.t.putWork(w)
+	if out.Touched {
+		n.t.touch(infoHash)
+	}
+}

@@ -1,0 +1,260 @@
+package tracker
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/draeder/peerservers/tracker/access"
+	"github.com/draeder/peerservers/tracker/swarm"
+	"github.com/draeder/peerservers/tracker/wire"
+)
+
+const (
+	// A connection that sends this many frames which are no JSON objects
+	// within the window is no client, and is closed with 1008.
+	maxStrikes   = 16
+	strikeWindow = time.Minute
+
+	closePolicy = 1008 // RFC 6455, 7.4.1
+
+	reasonMemberships = "too many torrents on one connection"
+	reasonScrapeAll   = "name the info hashes to scrape"
+)
+
+// Session is one client's connection, as the tracker sees it. Handle is called
+// by one goroutine at a time; everything else may be called from any.
+type Session struct {
+	t      *Tracker
+	sink   Sink
+	who    Client
+	owner  *owner
+	closed atomic.Bool
+	jitter atomic.Uint64
+
+	// Owned by whoever calls Handle.
+	strikes     int
+	strikesFrom time.Duration
+
+	mu sync.Mutex
+	// members is what there is to leave on closing: see memberKey. An entry
+	// may be stale. nil until the first announce and after Close.
+	members map[string]member
+	pruned  time.Duration // when it was last cleared of stale entries
+}
+
+// member is what the session remembers of a membership, for statistics.
+type member struct {
+	seeder bool
+}
+
+// Open begins the session of a client, whose frames go back through s.
+func (t *Tracker) Open(s Sink, who Client) *Session {
+	ses := &Session{t: t, sink: s, who: who, owner: new(owner)}
+	ses.owner.session = ses
+	ses.owner.seen.Store(int64(t.now()))
+	// No ping of the client's own has arrived yet, at the epoch least of all.
+	ses.owner.ping.Store(int64(-1 << 62))
+	ses.jitter.Store(t.jitter.Add(weyl))
+	t.stats.Sessions.Add(1)
+	return ses
+}
+
+// Seen says that something arrived from the client.
+func (s *Session) Seen() { s.owner.seen.Store(int64(s.t.now())) }
+
+// Ping says that a ping of the client's own arrived, which keeps its
+// memberships alive: some clients announce once and then only ping.
+func (s *Session) Ping() {
+	now := int64(s.t.now())
+	s.owner.seen.Store(now)
+	s.owner.ping.Store(now)
+}
+
+// Close ends the session: the client leaves all its swarms.
+func (s *Session) Close() {
+	if s.closed.Swap(true) {
+		return
+	}
+	s.t.stats.Sessions.Add(-1)
+	s.mu.Lock()
+	members := s.members
+	s.members = nil
+	s.mu.Unlock()
+	for key := range members {
+		infoHash, peerID := splitKey(key)
+		s.leave([]byte(infoHash), []byte(peerID))
+	}
+}
+
+func (s *Session) leave(infoHash, peerID []byte) {
+	w := s.t.getWork()
+	sh := s.t.shard(infoHash)
+	var out swarm.Outcome
+	sh.mu.Lock()
+	w.effects, out = sh.table.Leave(s.t.now(), s.owner, infoHash, peerID, w.effects)
+	sh.mu.Unlock()
+	s.t.perform(w)
+	s.t.putWork(w)
+	if out.Touched {
+		s.t.touch(infoHash)
+	}
+}
+
+// Handle takes one text frame, which may be any bytes and is the caller's
+// again on return. Faults are answered with frames that clients survive; the
+// connection is closed only after many frames that no client would send.
+func (s *Session) Handle(frame []byte) {
+	if s.closed.Load() {
+		return
+	}
+	t := s.t
+	now := t.now()
+	s.owner.seen.Store(int64(now))
+	w := t.getWork()
+	fault := w.parser.Parse(frame, &w.request)
+	switch {
+	case fault != wire.FaultNone:
+		s.fault(now, w, fault)
+	case w.request.Action == wire.ActionScrape:
+		s.scrape(w)
+	case w.request.Answer != nil:
+		s.answer(now, w)
+	default:
+		s.announce(now, w)
+	}
+	t.putWork(w)
+}
+
+func (s *Session) fault(now time.Duration, w *work, f wire.Fault) {
+	s.t.stats.Faults[f].Add(1)
+	if !f.Silent() {
+		s.fail(w, f.Reason())
+	}
+	if !f.Unparsable() {
+		return
+	}
+	if now-s.strikesFrom > strikeWindow {
+		s.strikes, s.strikesFrom = 0, now
+	}
+	if s.strikes++; s.strikes == maxStrikes {
+		s.t.stats.StruckOut.Add(1)
+		s.sink.Close(closePolicy, "too many frames that are not JSON objects")
+	}
+}
+
+// fail answers the request with a failure that leaves the connection open.
+func (s *Session) fail(w *work, reason string) {
+	w.message = wire.Message{
+		Kind: wire.KindFailure, Action: w.request.Action, InfoHash: w.request.InfoHash, Reason: reason,
+	}
+	s.sink.Deliver(&w.message)
+}
+
+func (s *Session) announce(now time.Duration, w *work) {
+	t, r := s.t, &w.request
+	t.stats.Announces.Add(1)
+	w.ask = access.Request{
+		InfoHash: r.InfoHash, PeerID: r.PeerID, Token: r.Token,
+		ConnToken: s.who.Token, Origin: s.who.Origin, Path: s.who.Path,
+	}
+	if v, text := t.cfg.Access.Announce(&w.ask); v != access.Allowed {
+		t.stats.Refused[v].Add(1)
+		s.fail(w, text)
+		if r.Event == wire.EventStopped {
+			// It may have joined before the rules changed.
+			s.leave(r.InfoHash, r.PeerID)
+		}
+		return
+	}
+	w.key = appendKey(w.key[:0], r.InfoHash, r.PeerID)
+	if r.Event != wire.EventStopped && !s.room(now, w.key) {
+		t.stats.MembershipLimit.Add(1)
+		s.fail(w, reasonMemberships)
+		return
+	}
+	w.announce = swarm.Announce{
+		InfoHash: r.InfoHash, PeerID: r.PeerID, Event: r.Event, Left: r.Left,
+		NumWant: r.NumWant, Offers: r.Offers,
+	}
+	sh := t.shard(r.InfoHash)
+	var out swarm.Outcome
+	sh.mu.Lock()
+	w.effects, out = sh.table.Announce(now, s.owner, &w.announce, w.effects)
+	sh.mu.Unlock()
+	late := s.note(w, out.Standing)
+	t.perform(w)
+	if out.Touched {
+		t.touch(r.InfoHash)
+	}
+	if late {
+		s.leave(r.InfoHash, r.PeerID)
+	}
+}
+
+func (s *Session) answer(now time.Duration, w *work) {
+	t, r := s.t, &w.request
+	t.stats.Answers.Add(1)
+	w.answer = swarm.Answer{
+		InfoHash: r.InfoHash, PeerID: r.PeerID, ToPeerID: r.ToPeerID,
+		OfferID: r.OfferID, OfferKey: r.OfferKey, Payload: r.Answer,
+	}
+	sh := t.shard(r.InfoHash)
+	var out swarm.Outcome
+	sh.mu.Lock()
+	w.effects, out = sh.table.Answer(now, s.owner, &w.answer, w.effects)
+	sh.mu.Unlock()
+	t.perform(w)
+	if out.Touched {
+		t.touch(r.InfoHash)
+	}
+}
+
+func (s *Session) scrape(w *work) {
+	t, r := s.t, &w.request
+	t.stats.Scrapes.Add(1)
+	switch {
+	case !r.ScrapeAll:
+		for _, h := range r.Scrape {
+			w.files = append(w.files, t.scrapeOne(h))
+		}
+	case t.cfg.ScrapeAll:
+		t.Swarms(func(infoHash []byte, _ swarm.State) bool {
+			w.files = append(w.files, t.scrapeOne([]byte(string(infoHash))))
+			return len(w.files) < MaxScrapeAll
+		})
+	default:
+		t.stats.ScrapeAllRefused.Add(1)
+		s.fail(w, reasonScrapeAll)
+		return
+	}
+	w.message = wire.Message{Kind: wire.KindScrape, Files: w.files}
+	s.sink.Deliver(&w.message)
+}
+
+// scrapeOne shows zeros for a swarm that access denies, as for one unknown.
+func (t *Tracker) scrapeOne(infoHash []byte) wire.File {
+	f := wire.File{InfoHash: infoHash}
+	if t.cfg.Access.Hash(infoHash) {
+		sh := t.shard(infoHash)
+		sh.mu.Lock()
+		f.Complete, f.Incomplete, f.Downloaded = sh.table.Scrape(infoHash)
+		sh.mu.Unlock()
+	}
+	return f
+}
+
+// weyl is the increment of a Weyl sequence: the golden ratio's fraction.
+const weyl = 0x9e3779b97f4a7c15
+
+// interval is the configured one give or take 10 %, in seconds. The sequence
+// needs no lock, and spreading is all that is asked of it.
+func (s *Session) interval() int {
+	x := s.jitter.Add(weyl)
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	x ^= x >> 31
+	base := int(s.t.cfg.Interval / time.Second)
+	span := base / 10
+	return max(base-span+int(x%uint64(2*span+1)), int(MinInterval/time.Second))
+}
