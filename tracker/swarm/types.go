@@ -41,7 +41,8 @@ const (
 	// peer id somebody else claims is still there.
 	EffectPing
 	// EffectNodeOffer relays Offer of PeerID to a node. The effects of one
-	// announce for one node are consecutive and become one frame.
+	// announce for one node are consecutive and become one frame: a frame
+	// ends where To, InfoHash or PeerID change.
 	EffectNodeOffer
 	// EffectNodeAnswer returns Payload of PeerID, for OfferID of ToPeerID,
 	// to the node that relayed the offer.

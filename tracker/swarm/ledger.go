@@ -1,0 +1,146 @@
+package swarm
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/dchest/siphash"
+)
+
+// generations is the number of the ledger's maps. Each collects the entries
+// of half an answer window, so the one that is cleared holds nothing younger
+// than a whole one; nothing is ever scanned.
+const generations = 3
+
+// ledger is the outstanding offers: what was handed to whom, and may still be
+// answered. It is the only way back for an answer, from clients and nodes
+// alike. Entries outlive the membership of the offerer, who may be back on a
+// new connection when the answer comes, and the link to a node, which may be
+// back likewise.
+type ledger[O Owner] struct {
+	window time.Duration
+	max    int
+	epoch  time.Duration // when the present generation began, in half windows
+	// gen[0] is the present generation, gen[1] the one before.
+	gen  [generations]map[sending[O]]sent[O]
+	peak [generations]int // the most entries each has held
+}
+
+// sending names an offer in somebody's hands: SipHash-2-4-128, under a key
+// of the table's own, of info hash, offerer and offer id.
+type sending[O Owner] struct {
+	to   O
+	hash [2]uint64
+}
+
+// sent is what is known of it.
+type sent[O Owner] struct {
+	origin  O // the node that relayed it; zero: a local member
+	expires time.Duration
+	digest  uint64 // of the payload, if it went to a node
+	count   uint8  // times it was handed on and not yet answered
+	redrawn bool   // a node had refused it before
+}
+
+func (l *ledger[O]) init(window time.Duration, max int) {
+	l.window, l.max = window, max
+	for i := range l.gen {
+		l.gen[i] = make(map[sending[O]]sent[O])
+	}
+}
+
+func (l *ledger[O]) len() int {
+	n := 0
+	for i := range l.gen {
+		n += len(l.gen[i])
+	}
+	return n
+}
+
+// turn begins the generation of now.
+func (l *ledger[O]) turn(now time.Duration) {
+	epoch := now / (l.window / (generations - 1))
+	for steps := 0; l.epoch < epoch && steps < generations; steps++ {
+		old, peak := l.gen[generations-1], l.peak[generations-1]
+		// A map keeps its size when cleared. That is welcome, unless it
+		// comes from a busier time.
+		if peak > 1024 && peak/8 > l.peak[0] {
+			old = make(map[sending[O]]sent[O])
+		} else {
+			clear(old)
+		}
+		copy(l.gen[1:], l.gen[:generations-1])
+		copy(l.peak[1:], l.peak[:generations-1])
+		l.gen[0], l.peak[0] = old, 0
+		l.epoch++
+	}
+	l.epoch = max(l.epoch, epoch)
+}
+
+// put enters an offer handed on. The same one once more pays for one answer
+// more. It says whether there was room.
+func (l *ledger[O]) put(now time.Duration, k sending[O], s sent[O]) bool {
+	s.count = 1
+	s.expires = now + l.window
+	before, again := l.gen[0][k]
+	if again && before.origin == s.origin {
+		s.count = before.count
+		if s.count < 255 {
+			s.count++
+		}
+	}
+	if !again && l.len() >= l.max {
+		return false
+	}
+	l.gen[0][k] = s
+	l.peak[0] = max(l.peak[0], len(l.gen[0]))
+	return true
+}
+
+// find returns the youngest entry that has not expired, and its generation.
+func (l *ledger[O]) find(now time.Duration, k sending[O]) (sent[O], int) {
+	for i := range l.gen {
+		if s, ok := l.gen[i][k]; ok && now < s.expires {
+			return s, i
+		}
+	}
+	return sent[O]{}, -1
+}
+
+// spend uses one handing on of an entry that find returned.
+func (l *ledger[O]) spend(k sending[O], s sent[O], gen int) {
+	if s.count--; s.count == 0 {
+		delete(l.gen[gen], k)
+		return
+	}
+	l.gen[gen][k] = s
+}
+
+// take finds and spends.
+func (l *ledger[O]) take(now time.Duration, k sending[O]) (sent[O], bool) {
+	s, gen := l.find(now, k)
+	if gen < 0 {
+		return s, false
+	}
+	l.spend(k, s, gen)
+	return s, true
+}
+
+// key names an offer of a peer in the hands of an owner. Lengths go in
+// before the two parts that the third could otherwise be confused with.
+func (t *Table[O]) key(to O, infoHash, offerer, offerKey []byte) sending[O] {
+	b := t.scratch[:0]
+	b = binary.AppendUvarint(b, uint64(len(infoHash)))
+	b = append(b, infoHash...)
+	b = binary.AppendUvarint(b, uint64(len(offerer)))
+	b = append(b, offerer...)
+	b = append(b, offerKey...)
+	t.scratch = b
+	k := sending[O]{to: to}
+	k.hash[0], k.hash[1] = siphash.Hash128(t.sendKey[0], t.sendKey[1], b)
+	return k
+}
+
+func (t *Table[O]) digest(payload []byte) uint64 {
+	return siphash.Hash(t.dgstKey[0], t.dgstKey[1], payload)
+}

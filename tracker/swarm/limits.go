@@ -1,0 +1,156 @@
+package swarm
+
+// Structural limits. Keys are free and nobody can verify what a node claims
+// or answers, so what a node may draw is limited by what it is, whatever it
+// says: each key and each address prefix gets at most half, all unproven
+// nodes together a tenth, of the contested offers. An offer is contested, as
+// a group sees it, if it could go to a receiver outside the group instead; of
+// n offers with distinct receivers and c receivers outside, min(n, c) are.
+// The others are free: a lone peer's offers all go to the only seeder,
+// wherever it is.
+//
+// "Outside" counts local members and proven nodes, for groups with a proven
+// node in them; for groups of unproven nodes, everybody. A proven node must
+// not have to yield to peers that an unproven one merely claims, while among
+// unproven ones nobody has earned more than half.
+//
+// Shares are kept as running accounts: contested offers earn a group its part
+// of them, contested offers taken cost one each. Nothing is lent, so leaving
+// and joining gains nothing; what is earned and not used is kept up to a
+// burst, without which a node with just half of a swarm would be cut by the
+// noise of the draw. Fractions are rounded at random, or two offerers in turn
+// could get nothing and everything.
+const (
+	shareGroup    = 0.5
+	shareUnproven = 0.1
+	burstGroup    = 32
+	burstUnproven = 4
+	// drawing is how many nodes of one prefix draw offers in one swarm.
+	drawing = 4
+)
+
+// share is the account of one group, and its part in the placement at hand.
+type share struct {
+	balance float64 // contested offers earned and not taken; above -1
+	free    int     // offers of this placement that nobody else could take
+	limit   int     // offers it may take
+	given   int     // offers it took
+}
+
+// begin opens the account for a placement of n offers, with so many other
+// receivers.
+func (a *share) begin(n, outside int, part, burst, random float64) {
+	contested := min(n, outside)
+	a.free = n - contested
+	a.balance = min(burst, a.balance+part*float64(contested))
+	a.limit = a.free + max(0, int(a.balance+random))
+	a.given = 0
+}
+
+func (a *share) end() { a.balance -= float64(max(0, a.given-a.free)) }
+
+// group is the nodes behind one address prefix, as far as they are in a swarm.
+type group struct {
+	share
+	name        string
+	nodes       int
+	proven, all int // receivers behind seated nodes, during a placement
+}
+
+// seat is a node that may take offers of the placement at hand.
+type seat[O Owner] struct {
+	node        *node[O]
+	left, given int // receivers not yet drawn, and drawn
+}
+
+func (c *seat[O]) open(s *swarm[O]) bool {
+	nd := c.node
+	return c.left > 0 && nd.given < nd.limit &&
+		(nd.group == nil || nd.group.given < nd.group.limit) &&
+		(nd.proven || s.unproven.given < s.unproven.limit)
+}
+
+func (c *seat[O]) take(s *swarm[O]) {
+	c.left--
+	c.given++
+	c.node.given++
+	if c.node.group != nil {
+		c.node.group.given++
+	}
+	if !c.node.proven {
+		s.unproven.given++
+	}
+}
+
+// seat finds the nodes that may take offers of a peer, and opens the accounts.
+// A node where the offerer is a member as well is left out: he announces
+// there himself.
+func (t *Table[O]) seat(s *swarm[O], self []byte, except O, local, n int) {
+	t.seats = t.seats[:0]
+	if s.remoteComplete+s.remoteIncomplete == 0 {
+		return
+	}
+	for _, g := range s.groups {
+		g.proven, g.all = 0, 0
+	}
+	proven, all := 0, 0
+	for _, nd := range s.nodes {
+		weight := nd.complete + nd.incomplete
+		if weight == 0 || nd.owner == except || nd.hasBytes(self) {
+			continue
+		}
+		t.seats = append(t.seats, seat[O]{node: nd, left: weight})
+		all += weight
+		if nd.group != nil {
+			nd.group.all += weight
+		}
+		if nd.proven {
+			proven += weight
+			if nd.group != nil {
+				nd.group.proven += weight
+			}
+		}
+	}
+	for i := range t.seats {
+		nd := t.seats[i].node
+		outside := local + all
+		if nd.proven {
+			outside = local + proven
+		}
+		nd.begin(n, outside-t.seats[i].left, shareGroup, burstGroup, t.rng.Float64())
+	}
+	for _, g := range s.groups {
+		if g.all == 0 {
+			continue
+		}
+		outside := local + all - g.all
+		if g.proven > 0 {
+			outside = local + proven - g.proven
+		}
+		g.begin(n, outside, shareGroup, burstGroup, t.rng.Float64())
+	}
+	if proven < all {
+		s.unproven.begin(n, local+proven, shareUnproven, burstUnproven, t.rng.Float64())
+	}
+}
+
+// settle closes the accounts that seat opened. Seats hold until then.
+func (t *Table[O]) settle(s *swarm[O]) {
+	if len(t.seats) == 0 {
+		return
+	}
+	unproven := false
+	for i := range t.seats {
+		nd := t.seats[i].node
+		nd.end()
+		unproven = unproven || !nd.proven
+	}
+	for _, g := range s.groups {
+		if g.all > 0 {
+			g.end()
+		}
+	}
+	if unproven {
+		s.unproven.end()
+	}
+}

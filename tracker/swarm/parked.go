@@ -1,0 +1,133 @@
+package swarm
+
+import "time"
+
+// Parked offers. Real clients announce again after two minutes, some never,
+// and federation may take seconds to find where the other peers are. So the
+// offers of an announce that found no receiver are kept for a moment, and go
+// to the first remote peers that a node joins with. They never go to peers
+// who join here: one tracker would not do that either.
+//
+// A member has one batch, of its newest announce with offers.
+
+// batch is a member's parked offers, in memory of its own.
+type batch[O Owner] struct {
+	swarm  *swarm[O]
+	owner  O
+	peerID []byte
+	offers []Offer
+	bytes  int
+	until  time.Duration
+	at     int // in swarm.batches
+	place  *item[*batch[O]]
+}
+
+// park keeps those offers of a member that were marked fateLeft, in place of
+// what it had parked before, and returns how many.
+func (t *Table[O]) park(now time.Duration, s *swarm[O], slot int, offers []Offer) (Drop, int) {
+	m := &s.members[slot]
+	t.unpark(m.batch)
+	if t.cfg.MaxParkedBytes == 0 {
+		return DropNone, 0
+	}
+	n, size := 0, len(m.id)
+	for i := range offers {
+		if t.fate[i] == fateLeft {
+			n++
+			size += offerBytes(&offers[i])
+		}
+	}
+	if n == 0 {
+		return DropNone, 0
+	}
+	if s.parked+n > t.cfg.MaxParkedSwarm || t.parkedBy[m.owner]+n > t.cfg.MaxParkedOwner || t.stats.ParkedBytes+size > t.cfg.MaxParkedBytes {
+		return t.drop(DropParkFull), 0
+	}
+	left := make([]Offer, 0, n)
+	for i := range offers {
+		if t.fate[i] == fateLeft {
+			left = append(left, offers[i])
+		}
+	}
+	b := &batch[O]{swarm: s, owner: m.owner, bytes: size, until: now + t.cfg.ParkFor, at: len(s.batches)}
+	b.peerID, b.offers = copyOffers([]byte(m.id), left, size)
+	b.place = t.batches.push(b)
+	s.batches = append(s.batches, b)
+	m.batch = b
+	t.stats.OffersParked += uint64(n)
+	t.stats.ParkedBytes += size
+	t.count(b, n)
+	return DropNone, n
+}
+
+// count keeps the sums of parked offers.
+func (t *Table[O]) count(b *batch[O], n int) {
+	b.swarm.parked += n
+	t.stats.Parked += n
+	if t.parkedBy[b.owner] += n; t.parkedBy[b.owner] == 0 {
+		delete(t.parkedBy, b.owner)
+	}
+}
+
+// unpark drops a batch, if there is one.
+func (t *Table[O]) unpark(b *batch[O]) {
+	if b == nil {
+		return
+	}
+	s := b.swarm
+	t.count(b, -len(b.offers))
+	t.stats.ParkedBytes -= b.bytes
+	t.batches.remove(b.place)
+	last := len(s.batches) - 1
+	s.batches[b.at] = s.batches[last]
+	s.batches[b.at].at = b.at
+	s.batches[last] = nil
+	s.batches = s.batches[:last]
+	s.members[s.find(b.peerID)].batch = nil
+}
+
+// flush relays parked offers to a node that brought so many more remote
+// peers: of each offerer at most as many as there are new peers, offerers in
+// random order, and in all no more than the node's peers could be asked to
+// take at once. No limit on shares applies, as nobody else could take them.
+func (t *Table[O]) flush(now time.Duration, s *swarm[O], nd *node[O], peers int, out []Effect[O]) ([]Effect[O], Outcome) {
+	var oc Outcome
+	room := 2 * t.cfg.MaxOffers * peers
+	for n := len(s.batches); n > 0 && room > 0; n-- {
+		// Those already looked at are behind n.
+		i := t.rng.IntN(n)
+		b, end := s.batches[i], s.batches[n-1]
+		s.batches[i], s.batches[n-1] = end, b
+		end.at, b.at = i, n-1
+		if nd.hasBytes(b.peerID) {
+			continue
+		}
+		k := min(peers, len(b.offers), room)
+		room -= k
+		t.fate = append(t.fate[:0], make([]int16, k)...)
+		for j := range k {
+			out = t.toNode(now, s, nd, b.peerID, b.offers, j, false, out)
+		}
+		oc.Offers += k
+		t.stats.OffersFlushed += uint64(k)
+		t.count(b, -k)
+		if b.offers = b.offers[k:]; len(b.offers) == 0 {
+			t.unpark(b)
+		}
+	}
+	return out, oc
+}
+
+// expire drops the batches whose time is over.
+func (t *Table[O]) expire(now time.Duration, budget int) int {
+	for t.batches.head != nil && budget > 0 {
+		b := t.batches.head.value
+		if now < b.until {
+			break
+		}
+		budget--
+		t.stats.Dropped[DropParkExpired] += uint64(len(b.offers))
+		t.unpark(b)
+	}
+	return budget
+}

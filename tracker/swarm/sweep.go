@@ -1,0 +1,52 @@
+package swarm
+
+import (
+	"bytes"
+	"time"
+)
+
+// cursor is where Sweep goes on: a place in Table.list, and a slot there.
+type cursor struct{ swarm, slot int }
+
+// Sweep does what only time brings about: it decides claims, drops parked
+// offers, and ends the memberships of those who have been silent for the TTL:
+// no announce, no answer, and no ping of their own accord. It does at most
+// about budget units of work, one being a look at a member or a swarm; the
+// next call goes on from there. A caller that sweeps every quarter of a second
+// to a second with a budget of a thousandth of its members or more (and some
+// hundreds at least) keeps every deadline well enough. Each change of
+// membership leaves an EffectTouch.
+func (t *Table[O]) Sweep(now time.Duration, budget int, out []Effect[O]) []Effect[O] {
+	t.ledger.turn(now)
+	out, budget = t.judge(now, budget, out)
+	budget = t.expire(now, budget)
+	budget = min(budget, t.stats.Members+len(t.list)) // once around
+	for ; budget > 0 && len(t.list) > 0; budget-- {
+		if t.cursor.swarm >= len(t.list) {
+			t.cursor = cursor{}
+		}
+		s := t.list[t.cursor.swarm]
+		if t.cursor.slot >= len(s.members) {
+			t.cursor.swarm++
+			t.cursor.slot = 0
+			continue
+		}
+		m := &s.members[t.cursor.slot]
+		if now-max(m.seen, m.owner.LastPing()) < t.cfg.TTL {
+			t.cursor.slot++
+			continue
+		}
+		t.stats.Expired++
+		out, _ = t.depart(now, s, t.cursor.slot, out)
+		out = touch(s, out)
+	}
+	return out
+}
+
+// touch tells the watcher of a swarm, unless that was the last thing said.
+func touch[O Owner](s *swarm[O], out []Effect[O]) []Effect[O] {
+	if n := len(out); n > 0 && out[n-1].Kind == EffectTouch && bytes.Equal(out[n-1].InfoHash, s.hash) {
+		return out
+	}
+	return append(out, Effect[O]{Kind: EffectTouch, InfoHash: s.hash})
+}
