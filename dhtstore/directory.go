@@ -1,0 +1,450 @@
+package dhtstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/anacrolix/dht/v2/krpc"
+	"github.com/anacrolix/torrent/bencode"
+	"github.com/draeder/peerservers/federation"
+)
+
+const (
+	// maxSightings bounds what one lookup reports.
+	maxSightings = 1000
+	// quorum is how many must agree on the newest record before a fetch ends
+	// early.
+	quorum = 2
+)
+
+// newLookup starts a lookup from what the table knows, or from the bootstrap
+// addresses while it knows nothing or nobody answers.
+func (n *Node) newLookup(target nodeID) *lookup {
+	now := time.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := newLookup(target, n.table.self, n.cfg.named)
+	for _, c := range n.table.closest(now, target, 2*bucketSize, false) {
+		l.add(c)
+	}
+	if len(l.cands) == 0 || now.Sub(n.lastAnswer) > deadAfter {
+		for _, addr := range n.boot {
+			l.seed(addr)
+		}
+	}
+	return l
+}
+
+// traverse runs a lookup to its end: it asks, adds what is named, and calls
+// on, from this goroutine, with each answer. It ends early when on returns
+// false. It fails when nobody answered.
+func (n *Node) traverse(ctx context.Context, l *lookup, m method, args krpc.MsgArgs, on func(from contact, reply *krpc.Msg) bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		from  contact
+		reply *krpc.Msg
+		err   error
+	}
+	results := make(chan result, alpha)
+	inFlight, answers := 0, 0
+	stopped := false
+	var last error
+	for {
+		for !stopped && inFlight < alpha {
+			c, ok := l.next()
+			if !ok {
+				break
+			}
+			inFlight++
+			go func() {
+				reply, err := n.query(ctx, c.addr, m, args, false)
+				results <- result{c, reply, err}
+			}()
+		}
+		if inFlight == 0 {
+			break
+		}
+		r := <-results
+		inFlight--
+		if r.err != nil {
+			l.failed(r.from.addr)
+			last = r.err
+			stopped = stopped || ctx.Err() != nil
+			continue
+		}
+		answers++
+		ret := r.reply.R
+		token := ""
+		if ret.Token != nil {
+			token = *ret.Token
+		}
+		from := contact{nodeID(ret.ID), r.from.addr}
+		l.answered(from.addr, from.id, token)
+		for _, info := range ret.Nodes {
+			if ip, ok := netip.AddrFromSlice(info.Addr.IP); ok {
+				l.add(contact{nodeID(info.ID), netip.AddrPortFrom(ip.Unmap(), uint16(info.Addr.Port))})
+			}
+		}
+		if !stopped && on != nil && !on(from, r.reply) {
+			stopped = true
+			cancel()
+		}
+	}
+	switch {
+	case answers > 0:
+		return nil
+	case errors.Is(last, ErrBusy), errors.Is(last, context.Canceled), errors.Is(last, context.DeadlineExceeded):
+		return last
+	}
+	return errNoAnswer
+}
+
+// Lookup implements [federation.Directory].
+func (n *Node) Lookup(ctx context.Context, target federation.Target, announce bool, found func(netip.AddrPort)) error {
+	caller := ctx
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	n.counts.inc(countLookups)
+
+	// What others announced to us is part of the answer: in a network of two,
+	// all of it.
+	sightings := 0
+	own := make(map[netip.AddrPort]bool)
+	report := func(addr netip.AddrPort) {
+		if found != nil && sightings < maxSightings && n.cfg.named(addr) && !n.isSelf(addr) {
+			sightings++
+			found(addr)
+		}
+	}
+	reportOwn := func() {
+		n.mu.Lock()
+		stored := n.peers.sample(time.Now(), n.rand, nodeID(target), maxPeers)
+		n.mu.Unlock()
+		for _, addr := range stored {
+			if !own[addr] {
+				own[addr] = true
+				report(addr)
+			}
+		}
+	}
+	reportOwn()
+
+	l := n.newLookup(nodeID(target))
+	args := krpc.MsgArgs{InfoHash: krpc.ID(target), Want: []krpc.Want{krpc.WantNodes}}
+	err = n.traverse(ctx, l, methodGetPeers, args, func(_ contact, reply *krpc.Msg) bool {
+		us, _ := replyExternal(reply)
+		for _, v := range reply.R.Values {
+			ip, ok := netip.AddrFromSlice(v.IP)
+			addr := netip.AddrPortFrom(ip.Unmap(), uint16(v.Port))
+			// Who names us among the announced says in the same reply which
+			// address is ours.
+			if ok && addr != us {
+				report(addr)
+			}
+		}
+		return true
+	})
+	if err == nil && announce {
+		port := int(n.local.Port())
+		written := n.writeAll(ctx, l, methodAnnounce, func(token string) krpc.MsgArgs {
+			return krpc.MsgArgs{InfoHash: krpc.ID(target), Port: &port, ImpliedPort: true, Token: token}
+		})
+		n.counts.add(countAnnounces, written.ok)
+		if written.ok == 0 {
+			err = written.err
+		}
+	}
+	reportOwn()
+	return n.failure(caller, err)
+}
+
+// failure prefers to say that the caller or Close ended a call.
+func (n *Node) failure(caller context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case n.ctx.Err() != nil:
+		return ErrClosed
+	case caller.Err() != nil:
+		return caller.Err()
+	}
+	return err
+}
+
+// isSelf reports whether addr is ours, as far as we know.
+func (n *Node) isSelf(addr netip.AddrPort) bool {
+	if addr == n.local || n.cfg.PublicIP.IsValid() && addr == netip.AddrPortFrom(n.cfg.PublicIP, n.local.Port()) {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	us, ok := n.external.address()
+	return ok && addr == us
+}
+
+// outcome is how writing to the closest nodes went.
+type outcome struct {
+	ok  int
+	err error // the last, when any failed
+}
+
+// writeAll sends a write to each of the closest nodes of a finished lookup,
+// all at once, twice if need be.
+func (n *Node) writeAll(ctx context.Context, l *lookup, m method, args func(token string) krpc.MsgArgs) outcome {
+	var (
+		wg  sync.WaitGroup
+		mu  sync.Mutex
+		out = outcome{err: errNoAnswer}
+	)
+	for _, c := range l.writable() {
+		wg.Go(func() {
+			_, err := n.insist(ctx, c.addr, m, args(c.token), true)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				out.ok++
+				return
+			}
+			out.err = err
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// resolveLimit bounds Resolve: the addresses come from strangers.
+var resolveLimit = rateLimit{rate: 5, burst: 10}
+
+// Resolve implements [federation.Directory].
+func (n *Node) Resolve(ctx context.Context, addr netip.AddrPort) (federation.Item, error) {
+	caller := ctx
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return federation.Item{}, err
+	}
+	defer done()
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	if !n.cfg.named(addr) || n.isSelf(addr) {
+		return federation.Item{}, errAddress
+	}
+	item, err := n.resolve(ctx, addr)
+	if err != nil {
+		n.counts.inc(countResolvesFailed)
+		return federation.Item{}, n.failure(caller, err)
+	}
+	n.counts.inc(countResolves)
+	return item, nil
+}
+
+func (n *Node) resolve(ctx context.Context, addr netip.AddrPort) (federation.Item, error) {
+	now := time.Now()
+	n.mu.Lock()
+	d := n.resolves.delay(now, resolveLimit, 0)
+	n.resolves.tokens--
+	n.mu.Unlock()
+	if err := sleep(ctx, d); err != nil {
+		n.mu.Lock()
+		n.resolves.tokens++
+		n.mu.Unlock()
+		return federation.Item{}, err
+	}
+	reply, err := n.insist(ctx, addr, methodRecord, krpc.MsgArgs{}, false)
+	if err != nil {
+		return federation.Item{}, err
+	}
+	if reply.R.Token == nil {
+		return federation.Item{}, ErrNotFound
+	}
+	reply, err = n.insist(ctx, addr, methodRecord, krpc.MsgArgs{Token: *reply.R.Token}, true)
+	if err != nil {
+		return federation.Item{}, err
+	}
+	return n.accept(itemOf(reply.R))
+}
+
+// sleep waits for d, or says at once that ctx ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	if deadline, ok := ctx.Deadline(); ok && time.Now().Add(d).After(deadline) {
+		return ErrBusy
+	}
+	if d == 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// accept checks a record from the network: its signature, and that it is not
+// older than one that we have seen, even before the last restart.
+func (n *Node) accept(item federation.Item) (federation.Item, error) {
+	if len(item.Value) == 0 {
+		return federation.Item{}, ErrNotFound
+	}
+	if err := verifyItem(item); err != nil {
+		n.counts.inc(countBadRecords)
+		return federation.Item{}, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.seen.note(item.Key, item.Seq) {
+		n.counts.inc(countStaleRecords)
+		return federation.Item{}, ErrStale
+	}
+	return item, nil
+}
+
+func itemOf(r *krpc.Return) federation.Item {
+	item := federation.Item{Key: slices.Clone(r.K[:]), Sig: r.Sig, Value: bytes.Clone(r.V)}
+	if r.Seq == nil {
+		item.Value = nil
+		return item
+	}
+	item.Seq = *r.Seq
+	return item
+}
+
+// Fetch implements [federation.Directory]. It ends when two nodes agree on
+// the newest record seen, and otherwise when the lookup does.
+func (n *Node) Fetch(ctx context.Context, key ed25519.PublicKey) (federation.Item, error) {
+	if len(key) != ed25519.PublicKeySize {
+		return federation.Item{}, errBadKey
+	}
+	caller := ctx
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return federation.Item{}, err
+	}
+	defer done()
+	n.counts.inc(countFetches)
+
+	target := recordTarget(key)
+	var (
+		best  federation.Item
+		votes int
+	)
+	take := func(item federation.Item) {
+		if !bytes.Equal(item.Key, key) {
+			return
+		}
+		item, err := n.accept(item)
+		switch {
+		case err != nil || votes > 0 && item.Seq < best.Seq:
+		case votes > 0 && item.Seq == best.Seq:
+			votes++
+		default:
+			best, votes = item, 1
+		}
+	}
+	n.mu.Lock()
+	if it := n.stored(time.Now(), target); it != nil && it.key != nil {
+		best = federation.Item{Key: it.key, Seq: it.seq, Sig: [64]byte(it.sig), Value: it.value}
+		best = cloneItem(best)
+	}
+	n.mu.Unlock()
+	if best.Key != nil {
+		take(best)
+	}
+
+	args := krpc.MsgArgs{Target: krpc.ID(target), Want: []krpc.Want{krpc.WantNodes}}
+	l := n.newLookup(target)
+	err = n.traverse(ctx, l, methodGet, args, func(from contact, reply *krpc.Msg) bool {
+		if r := reply.R; len(r.V) == 0 && r.Seq != nil && r.Token != nil {
+			// It has the record and does not send that much to an address that
+			// may not be ours; with the token it does.
+			more := args
+			more.Token = *r.Token
+			if again, err := n.insist(ctx, from.addr, methodGet, more, false); err == nil {
+				reply = again
+			}
+		}
+		if len(reply.R.V) > 0 {
+			take(itemOf(reply.R))
+		}
+		return votes < quorum
+	})
+	if votes > 0 {
+		return best, nil
+	}
+	if err == nil {
+		err = ErrNotFound
+	}
+	return federation.Item{}, n.failure(caller, err)
+}
+
+// Publish implements [federation.Directory].
+func (n *Node) Publish(ctx context.Context, item federation.Item) error {
+	if err := verifyItem(item); err != nil {
+		return err
+	}
+	caller := ctx
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	n.counts.inc(countPublishes)
+	item = cloneItem(item)
+	target := recordTarget(item.Key)
+
+	n.mu.Lock()
+	if !n.seen.note(item.Key, item.Seq) {
+		n.mu.Unlock()
+		return ErrStale
+	}
+	n.record = &storedItem{
+		target: target, key: item.Key, salt: []byte(recordSalt), sig: item.Sig[:],
+		seq: item.Seq, value: item.Value,
+	}
+	n.mu.Unlock()
+	// Before anybody else knows the sequence number: it must never be used
+	// again for another value.
+	if err := n.save(); err != nil {
+		return err
+	}
+
+	l := n.newLookup(target)
+	args := krpc.MsgArgs{Target: krpc.ID(target), Want: []krpc.Want{krpc.WantNodes}}
+	if err := n.traverse(ctx, l, methodGet, args, nil); err != nil {
+		return n.failure(caller, err)
+	}
+	written := n.writeAll(ctx, l, methodPut, func(token string) krpc.MsgArgs {
+		seq := item.Seq
+		return krpc.MsgArgs{
+			V: bencode.Bytes(item.Value), K: [32]byte(item.Key), Salt: []byte(recordSalt),
+			Seq: &seq, Sig: item.Sig, Token: token,
+		}
+	})
+	n.counts.add(countPuts, written.ok)
+	if written.ok > 0 {
+		return nil
+	}
+	var refused krpc.Error
+	if errors.As(written.err, &refused) && refused.Code == codeSeq {
+		return ErrStale
+	}
+	return n.failure(caller, written.err)
+}
+
+// HighestSeq returns the highest sequence number known of key's records, also
+// from before the last restart; the next record's must be higher.
+func (n *Node) HighestSeq(key ed25519.PublicKey) (seq int64, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.seen.highest(key)
+}

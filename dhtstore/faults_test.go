@@ -1,0 +1,3 @@
+package dhtstore
+
+func runBareLibrary() {}

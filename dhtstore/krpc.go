@@ -1,0 +1,426 @@
+package dhtstore
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strconv"
+)
+
+// method is a query's name. Names from the wire end here: unknown ones are
+// one method, so that nobody can make us keep or print what they invent.
+type method uint8
+
+const (
+	methodUnknown method = iota
+	methodPing
+	methodFindNode
+	methodGetPeers
+	methodAnnounce
+	methodGet
+	methodPut
+	methodRecord
+	numMethods
+)
+
+var methodNames = [numMethods]string{"unknown", "ping", "find_node", "get_peers", "announce_peer", "get", "put", "wt_rec"}
+
+func (m method) String() string { return methodNames[m] }
+
+func parseMethod(name []byte) method {
+	for m := methodPing; m < numMethods; m++ {
+		if methodNames[m] == string(name) {
+			return m
+		}
+	}
+	return methodUnknown
+}
+
+// Errors of BEP 5 and BEP 44.
+const (
+	codeGeneric  = 201
+	codeProtocol = 203
+	codeUnknown  = 204
+	codeTooBig   = 205
+	codeBadSig   = 206
+	codeSalt     = 207
+	codeCAS      = 301
+	codeSeq      = 302
+)
+
+const (
+	maxDatagram  = 2048 // the longest that is read
+	maxReply     = 1200 // the longest that we send: below every usual MTU
+	maxTID       = 32
+	maxToken     = 64
+	maxNodesRead = 32
+	maxValueRead = 128
+	compactNode  = 26
+)
+
+// message is a parsed KRPC message. Its slices alias the datagram.
+type message struct {
+	kind     byte // q, r or e
+	tid      []byte
+	tidAt    int // offset of the encoded transaction id
+	readOnly bool
+	method   method
+
+	id, target, infoHash          nodeID
+	hasID, hasTarget, hasInfoHash bool
+	token                         []byte
+	port                          int64
+	implied                       bool
+	noNodes                       bool // "want" is there and lacks n4
+
+	value          []byte // raw bencode
+	key, sig, salt []byte
+	seq, cas       int64
+	hasSeq, hasCAS bool
+	nodes          []byte // compact, a multiple of 26
+	values         []netip.AddrPort
+	external       netip.AddrPort
+	code           int64
+	text           []byte
+}
+
+// fault says why a datagram was dropped.
+type fault uint8
+
+const (
+	faultNone      fault = iota
+	faultSize            // empty or longer than we read
+	faultBencode         // not one well-formed dictionary
+	faultEnvelope        // no usable y, t, q
+	faultArguments       // a or r missing, or a field of the wrong form
+)
+
+// parse fills m from the datagram b. It accepts nothing that is not wholly
+// well-formed, bounded, and of the right type in each field that we know;
+// fields that we do not know are skipped.
+func (m *message) parse(b []byte) fault {
+	*m = message{values: m.values[:0]}
+	if len(b) < 2 || len(b) > maxDatagram {
+		return faultSize
+	}
+	if b[0] != 'd' || scan(b, maxDepth, false) != len(b) {
+		return faultBencode
+	}
+	var args, ret, errBody []byte
+	var name []byte
+	ok := eachField(b, func(key, value []byte, at int) bool {
+		switch string(key) {
+		case "y":
+			y, _ := scanString(value)
+			if len(y) != 1 {
+				return false
+			}
+			m.kind = y[0]
+		case "t":
+			m.tid, _ = scanString(value)
+			m.tidAt = at
+			return len(m.tid) > 0 && len(m.tid) <= maxTID
+		case "q":
+			var n int
+			name, n = scanString(value)
+			return n > 0
+		case "a":
+			args = value
+		case "r":
+			ret = value
+		case "e":
+			errBody = value
+		case "ro":
+			v, n := scanInt(value)
+			m.readOnly = n > 0 && v == 1
+		case "ip":
+			s, _ := scanString(value)
+			m.external, _ = addrFromCompact(s)
+		}
+		return true
+	})
+	if !ok || m.tid == nil {
+		return faultEnvelope
+	}
+	switch m.kind {
+	case 'q':
+		if len(name) == 0 {
+			return faultEnvelope
+		}
+		m.method = parseMethod(name)
+		if m.method == methodUnknown {
+			return faultNone // answered with an error, whatever it carries
+		}
+		return m.parseBody(args)
+	case 'r':
+		return m.parseBody(ret)
+	case 'e':
+		return m.parseError(errBody)
+	}
+	return faultEnvelope
+}
+
+func (m *message) parseBody(body []byte) fault {
+	if len(body) == 0 || body[0] != 'd' {
+		return faultArguments
+	}
+	ok := eachField(body, func(key, value []byte, _ int) bool {
+		var n int
+		switch string(key) {
+		case "id":
+			m.hasID = readID(value, &m.id)
+			return m.hasID
+		case "target":
+			m.hasTarget = readID(value, &m.target)
+			return m.hasTarget
+		case "info_hash":
+			m.hasInfoHash = readID(value, &m.infoHash)
+			return m.hasInfoHash
+		case "token":
+			m.token, n = scanString(value)
+			return n > 0 && len(m.token) <= maxToken
+		case "port":
+			m.port, n = scanInt(value)
+			return n > 0
+		case "implied_port":
+			v, n := scanInt(value)
+			m.implied = v != 0
+			return n > 0
+		case "want":
+			return m.parseWant(value)
+		case "v":
+			// Not before the length of its encoding is known to be bounded,
+			// which the datagram's is; the store has its own limit.
+			m.value = value
+		case "seq":
+			m.seq, n = scanInt(value)
+			m.hasSeq = n > 0
+			return m.hasSeq
+		case "cas":
+			m.cas, n = scanInt(value)
+			m.hasCAS = n > 0
+			return m.hasCAS
+		case "k":
+			m.key, _ = scanString(value)
+			return len(m.key) == 32
+		case "sig":
+			m.sig, _ = scanString(value)
+			return len(m.sig) == 64
+		case "salt":
+			m.salt, n = scanString(value)
+			return n > 0
+		case "nodes":
+			m.nodes, n = scanString(value)
+			return n > 0 && len(m.nodes)%compactNode == 0 && len(m.nodes) <= maxNodesRead*compactNode
+		case "values":
+			return m.parseValues(value)
+		}
+		return true
+	})
+	if !ok || !m.hasID {
+		return faultArguments
+	}
+	return faultNone
+}
+
+func (m *message) parseWant(value []byte) bool {
+	if value[0] != 'l' {
+		return false
+	}
+	m.noNodes = true
+	for n := 1; value[n] != 'e'; {
+		s, size := scanString(value[n:])
+		if size == 0 {
+			return false
+		}
+		if string(s) == "n4" {
+			m.noNodes = false
+		}
+		n += size
+	}
+	return true
+}
+
+// parseValues takes the IPv4 peers; bittorrent-dht and others may list
+// 18-byte ones as well, which are skipped. Any other length is a fault, as it
+// is what crashes the library.
+func (m *message) parseValues(value []byte) bool {
+	if value[0] != 'l' {
+		return false
+	}
+	for n := 1; value[n] != 'e'; {
+		s, size := scanString(value[n:])
+		if size == 0 || len(s) != 6 && len(s) != 18 {
+			return false
+		}
+		if addr, ok := addrFromCompact(s); ok && len(m.values) < maxValueRead {
+			m.values = append(m.values, addr)
+		}
+		n += size
+	}
+	return true
+}
+
+func (m *message) parseError(body []byte) fault {
+	if len(body) == 0 || body[0] != 'l' {
+		return faultArguments
+	}
+	code, n := scanInt(body[1:])
+	if n == 0 || code < 0 || code > 1<<16 {
+		return faultArguments
+	}
+	text, size := scanString(body[1+n:])
+	if size == 0 || body[1+n+size] != 'e' {
+		return faultArguments
+	}
+	if len(text) > 128 {
+		text = text[:128]
+	}
+	m.code, m.text = code, text
+	return faultNone
+}
+
+func readID(value []byte, id *nodeID) bool {
+	s, _ := scanString(value)
+	return copy(id[:], s) == len(id) && len(s) == len(id)
+}
+
+// addrFromCompact reads 4 bytes of address and 2 of port.
+func addrFromCompact(s []byte) (netip.AddrPort, bool) {
+	if len(s) != 6 {
+		return netip.AddrPort{}, false
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(s)), binary.BigEndian.Uint16(s[4:])), true
+}
+
+func appendCompact(dst []byte, addr netip.AddrPort) []byte {
+	ip := addr.Addr().As4()
+	return binary.BigEndian.AppendUint16(append(dst, ip[:]...), addr.Port())
+}
+
+func appendString[T string | []byte](dst []byte, s T) []byte {
+	dst = strconv.AppendInt(dst, int64(len(s)), 10)
+	return append(append(dst, ':'), s...)
+}
+
+func appendInt(dst []byte, v int64) []byte {
+	return append(strconv.AppendInt(append(dst, 'i'), v, 10), 'e')
+}
+
+// body is what a reply says. Absent fields are empty.
+type body struct {
+	id       nodeID
+	nodes    []contact
+	values   []netip.AddrPort
+	token    []byte
+	key, sig []byte
+	value    []byte
+	seq      int64
+	hasSeq   bool
+}
+
+// appendReply encodes a reply to the query tid of to, keys in order.
+func appendReply(dst, tid []byte, to netip.AddrPort, r *body) []byte {
+	dst = append(dst, 'd')
+	dst = appendExternal(dst, to)
+	dst = append(dst, "1:rd2:id20:"...)
+	dst = append(dst, r.id[:]...)
+	if len(r.key) > 0 {
+		dst = appendString(append(dst, "1:k"...), r.key)
+	}
+	if len(r.nodes) > 0 {
+		dst = append(dst, "5:nodes"...)
+		dst = strconv.AppendInt(dst, int64(len(r.nodes)*compactNode), 10)
+		dst = append(dst, ':')
+		for _, c := range r.nodes {
+			dst = appendCompact(append(dst, c.id[:]...), c.addr)
+		}
+	}
+	if r.hasSeq {
+		dst = appendInt(append(dst, "3:seq"...), r.seq)
+	}
+	if len(r.sig) > 0 {
+		dst = appendString(append(dst, "3:sig"...), r.sig)
+	}
+	if len(r.token) > 0 {
+		dst = appendString(append(dst, "5:token"...), r.token)
+	}
+	if len(r.value) > 0 {
+		dst = append(append(dst, "1:v"...), r.value...)
+	}
+	if len(r.values) > 0 {
+		dst = append(dst, "6:valuesl"...)
+		for _, addr := range r.values {
+			dst = appendCompact(append(dst, "6:"...), addr)
+		}
+		dst = append(dst, 'e')
+	}
+	dst = append(dst, 'e')
+	return appendTail(dst, tid, 'r')
+}
+
+// appendError encodes an error reply.
+func appendError(dst, tid []byte, to netip.AddrPort, code int64, text string) []byte {
+	dst = append(dst, 'd')
+	dst = appendInt(append(dst, "1:el"...), code)
+	dst = append(appendString(dst, text), 'e')
+	dst = appendExternal(dst, to)
+	return appendTail(dst, tid, 'e')
+}
+
+func appendExternal(dst []byte, to netip.AddrPort) []byte {
+	if !to.Addr().Is4() {
+		return dst
+	}
+	return appendCompact(append(dst, "2:ip6:"...), to)
+}
+
+func appendTail(dst, tid []byte, kind byte) []byte {
+	dst = appendString(append(dst, "1:t"...), tid)
+	return append(dst, '1', ':', 'y', '1', ':', kind, 'e')
+}
+
+// appendRebuilt encodes the reply m anew for the library, from the parsed
+// fields only and under the transaction id that the library gave. "ro" keeps
+// the library from adding the sender to a routing table that nobody reads.
+func appendRebuilt(dst []byte, m *message, tid []byte) []byte {
+	dst = append(dst, 'd')
+	if m.kind == 'e' {
+		dst = appendInt(append(dst, "1:el"...), m.code)
+		dst = append(appendString(dst, m.text), 'e')
+	}
+	if m.external.IsValid() {
+		dst = appendExternal(dst, m.external)
+	}
+	if m.kind == 'r' {
+		dst = append(dst, "1:rd2:id20:"...)
+		dst = append(dst, m.id[:]...)
+		if m.key != nil {
+			dst = appendString(append(dst, "1:k"...), m.key)
+		}
+		if len(m.nodes) > 0 {
+			dst = appendString(append(dst, "5:nodes"...), m.nodes)
+		}
+		if m.hasSeq {
+			dst = appendInt(append(dst, "3:seq"...), m.seq)
+		}
+		if m.sig != nil {
+			dst = appendString(append(dst, "3:sig"...), m.sig)
+		}
+		if len(m.token) > 0 {
+			dst = appendString(append(dst, "5:token"...), m.token)
+		}
+		if m.value != nil {
+			dst = append(append(dst, "1:v"...), m.value...)
+		}
+		if len(m.values) > 0 {
+			dst = append(dst, "6:valuesl"...)
+			for _, addr := range m.values {
+				dst = appendCompact(append(dst, "6:"...), addr)
+			}
+			dst = append(dst, 'e')
+		}
+		dst = append(dst, 'e')
+	}
+	dst = append(dst, "2:roi1e"...)
+	return appendTail(dst, tid, m.kind)
+}

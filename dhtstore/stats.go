@@ -1,0 +1,124 @@
+package dhtstore
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// counter names what is counted. The set is fixed: nothing from the wire
+// becomes a name.
+type counter uint8
+
+const (
+	countPacketsIn counter = iota
+	countBytesIn
+	countPacketsOut
+	countBytesOut
+	countReadErrors
+	countWriteErrors
+
+	countDropSize      // datagrams empty or too long
+	countDropBencode   // not a bencoded dictionary
+	countDropEnvelope  // no usable message
+	countDropArguments // arguments missing or of the wrong form
+	countDropUnasked   // replies to no query of ours
+	countDropAddress   // from an address that is not allowed
+	countDropSelf      // our own queries come back
+	countDropRate      // one source asks too much
+	countDropReplies   // all sources together ask too much
+
+	countQueryUnknown // in the order of method
+	countQueryPing
+	countQueryFindNode
+	countQueryGetPeers
+	countQueryAnnounce
+	countQueryGet
+	countQueryPut
+	countQueryRecord
+
+	countErrorsSent
+	countBadToken
+	countPutRate
+	countPutRefused
+	countTrimmed // replies cut to three times the query
+
+	countAsked
+	countAnswered
+	countRefused // error replies to our queries
+	countTimeouts
+	countBusy // queries not sent for lack of budget
+
+	countLookups
+	countAnnounces // writes acknowledged
+	countResolves
+	countResolvesFailed
+	countFetches
+	countPublishes
+	countPuts // writes acknowledged
+	countBadRecords
+	countStaleRecords
+	countBootstraps
+	numCounters
+)
+
+var counterNames = [numCounters]string{
+	"packets_in", "bytes_in", "packets_out", "bytes_out", "read_errors", "write_errors",
+	"drop_size", "drop_bencode", "drop_envelope", "drop_arguments", "drop_unasked", "drop_address", "drop_self", "drop_rate", "drop_replies",
+	"query_unknown", "query_ping", "query_find_node", "query_get_peers", "query_announce_peer", "query_get", "query_put", "query_wt_rec",
+	"errors_sent", "bad_token", "put_rate", "put_refused", "replies_trimmed",
+	"asked", "answered", "refused", "timeouts", "busy",
+	"lookups", "announces", "resolves", "resolves_failed", "fetches", "publishes", "puts", "bad_records", "stale_records", "bootstraps",
+}
+
+type counters [numCounters]atomic.Uint64
+
+func (c *counters) inc(i counter)        { c[i].Add(1) }
+func (c *counters) add(i counter, n int) { c[i].Add(uint64(n)) }
+func (c *counters) get(i counter) uint64 { return c[i].Load() }
+func (c *counters) fault(f fault)        { c.inc(countDropSize + counter(f-faultSize)) }
+func (c *counters) query(m method)       { c.inc(countQueryUnknown + counter(m)) }
+func (c *counters) all() map[string]uint64 {
+	out := make(map[string]uint64, numCounters)
+	for i := range c {
+		out[counterNames[i]] = c[i].Load()
+	}
+	return out
+}
+
+// Stats is what a node counts and holds.
+type Stats struct {
+	// Counts has one entry for every counter, always the same names.
+	Counts map[string]uint64
+	// GoodNodes answered within 15 minutes and have not failed since.
+	GoodNodes, Nodes int
+	// Outstanding queries of ours.
+	Outstanding int
+	// What we store for others.
+	Hashes, Peers, Items int
+	// SinceAnswer is how long nobody has answered us; negative when nobody
+	// ever did.
+	SinceAnswer time.Duration
+}
+
+// Stats returns the present state.
+func (n *Node) Stats() Stats {
+	now := time.Now()
+	s := Stats{Counts: n.counts.all(), Outstanding: n.guard.waiting(), SinceAnswer: -1}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s.GoodNodes, s.Nodes = n.table.counts(now)
+	s.Hashes, s.Peers = n.peers.counts()
+	s.Items = n.items.recent.Len()
+	if !n.lastAnswer.IsZero() {
+		s.SinceAnswer = now.Sub(n.lastAnswer)
+	}
+	return s
+}
+
+// GoodNodes returns how many nodes of the routing table answered lately.
+func (n *Node) GoodNodes() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	good, _ := n.table.counts(time.Now())
+	return good
+}
