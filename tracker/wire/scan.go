@@ -301,11 +301,14 @@ func scanString(b []byte, i int) (end int, f Fault) {
 		case c < utf8.RuneSelf:
 			i++ // within the last seven bytes of the text
 		default:
-			_, size := utf8.DecodeRune(b[i:])
-			if size == 1 {
-				return i, FaultUTF8
+			// Nor does such text come alone.
+			for i < len(b) && b[i] >= utf8.RuneSelf {
+				_, size := utf8.DecodeRune(b[i:])
+				if size == 1 {
+					return i, FaultUTF8
+				}
+				i += size
 			}
-			i += size
 		}
 	}
 }
