@@ -32,7 +32,7 @@ func TestSchema(t *testing.T) {
 	desc := schema(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var got frame.Frame
-	for range 20_000 {
+	for range 5_000 {
 		want := randomFrame(rnd)
 		theirs := dynamic(desc, want)
 		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(theirs)
@@ -67,7 +67,7 @@ func TestSchemaMutated(t *testing.T) {
 	limits := frame.DefaultLimits()
 	var got frame.Frame
 	read, refused := 0, 0
-	for range 30_000 {
+	for range 12_000 {
 		b := frame.Append(nil, randomFrame(rnd))
 		for range 1 + rnd.IntN(3) {
 			switch i := rnd.IntN(len(b) + 1); {

@@ -1,0 +1,41 @@
+package handshake
+
+// Fault is why a handshake failed. It is an error whose text is a fixed label,
+// fit for a metric.
+type Fault uint8
+
+const (
+	_ Fault = iota
+	// FaultFrame: not the frame that was due, or a malformed one.
+	FaultFrame
+	// FaultOrder: a frame after the end of the handshake.
+	FaultOrder
+	// FaultVersion: no common version, or not the highest one.
+	FaultVersion
+	// FaultNetwork: a node of another network.
+	FaultNetwork
+	// FaultOwnKey: the other side shows our own key.
+	FaultOwnKey
+	// FaultUnexpectedKey: not the node that was to be dialled.
+	FaultUnexpectedKey
+	// FaultURL: the dialler meant another URL.
+	FaultURL
+	// FaultEphemeral: an ephemeral key of low order.
+	FaultEphemeral
+	// FaultSignature: the proof is none.
+	FaultSignature
+)
+
+// Faults is how many faults there are, for arrays of counters.
+const Faults = int(FaultSignature) + 1
+
+// Error is a fixed label, fit for a metric.
+func (f Fault) Error() string {
+	names := [Faults]string{
+		"none", "frame", "order", "version", "network", "own key", "unexpected key", "url", "ephemeral key", "signature",
+	}
+	if int(f) >= Faults {
+		f = 0
+	}
+	return names[f]
+}
