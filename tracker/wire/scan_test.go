@@ -108,3 +108,40 @@ func TestDepth(t *testing.T) {
 		t.Error(f)
 	}
 }
+
+// MaxDepth counts the containers that the parser looks into like any others.
+func TestMaxDepth(t *testing.T) {
+	for frame, depth := range map[string]int{
+		`{"a":1}`:                      1,
+		`{"offers":[]}`:                2,
+		`{"answer":{}}`:                2,
+		`{"offers":[{}]}`:              3,
+		`{"offers":[{"offer":{}}]}`:    4,
+		`{"offers":[{"offer_id":[]}]}`: 4,
+		`[[[]]]`:                       3,
+	} {
+		for limit := 1; limit <= 5; limit++ {
+			var r Request
+			f := NewParser(Limits{MaxDepth: limit}).Parse([]byte(frame), &r)
+			if (f == FaultDepth) != (depth > limit) {
+				t.Errorf("%s with at most %d: %v", frame, limit, f)
+			}
+		}
+	}
+}
+
+// A frame that was cut off is never taken for a whole one.
+func TestTruncated(t *testing.T) {
+	p := NewParser(DefaultLimits())
+	var r Request
+	for _, frame := range [][]byte{
+		testAnnounce(2), testAnswer(),
+		[]byte(`{"action":"scrape","info_hash":[ "a" , "b" ],"offers":[ {"offer" : {"sdp":"é\ud83d\ude00"},"offer_id":5} , null,true ,false, -1.5e+7]}`),
+	} {
+		for n := range frame {
+			if f := p.Parse(frame[:n:n], &r); f != FaultSyntax && f != FaultUTF8 {
+				t.Fatalf("%v for the first %d bytes of %s", f, n, frame)
+			}
+		}
+	}
+}
