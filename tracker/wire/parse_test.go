@@ -373,3 +373,44 @@ func TestLimits(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// Every name and every word is known with each of its letters escaped.
+func TestEscapedFrame(t *testing.T) {
+	escape := func(frame string) string {
+		var b strings.Builder
+		text := false
+		for _, r := range frame {
+			switch {
+			case r == '"':
+				text = !text
+				b.WriteRune(r)
+			case text:
+				fmt.Fprintf(&b, `\u%04x`, r)
+			default:
+				b.WriteRune(r)
+			}
+		}
+		return b.String()
+	}
+	for _, frame := range []string{
+		announce(`,"event":"completed","left":"0","numwant":3,"token":"t","offers":[{"offer":{"sdp":"x"},"offer_id":1}]`),
+		answer(``),
+		`{"action":"scrape","info_hash":["a","b"]}`,
+	} {
+		plain, f := parse(t, DefaultLimits(), frame)
+		escaped, g := parse(t, DefaultLimits(), escape(frame))
+		if f != FaultNone || g != FaultNone {
+			t.Fatalf("%s: %v, %v", frame, f, g)
+		}
+		// Payloads and offer ids are relayed as they came.
+		for _, r := range []*Request{&plain, &escaped} {
+			r.Answer, r.OfferID = nil, nil
+			for i := range r.Offers {
+				r.Offers[i].Payload = nil
+			}
+		}
+		if a, b := describe(&plain), describe(&escaped); a != b {
+			t.Errorf("%s\n%s", a, b)
+		}
+	}
+}
