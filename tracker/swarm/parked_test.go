@@ -1,0 +1,172 @@
+package swarm
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+var parking = Config{MaxParkedBytes: 1 << 20}
+
+// Announce once: the offers of an announce that met nobody go to the first
+// remote peers, and to nobody who joins here.
+func TestParkedOffers(t *testing.T) {
+	w := newWorld(t, parking)
+	w.announce("A", "H", "p", offers("1", "2", "3"))
+	if !w.oc.Touched || w.state("H").Parked != 3 {
+		t.Fatal(w.oc, w.state("H"))
+	}
+	w.expect(w.announce("B", "H", "q"), "B: reply H 0/2")
+	w.expect(w.join("N", "H", 0, 0)) // brings nobody
+	w.expect(w.join("N", "H", 1, 1), `N: node offer H "1" of p`, `N: node offer H "2" of p`)
+	w.expect(w.join("N", "H", 1, 1)) // brings nobody new
+	w.expect(w.nodeAnswer("N", "H", "z", "p", "1"), `A: answer H "1" by z {"sdp":"re 1"}`)
+	w.expect(w.join("M", "H", 0, 5), `M: node offer H "3" of p`)
+	w.expect(w.join("O", "H", 0, 5))
+	if st := w.tb.Stats(); st.Parked != 0 || st.ParkedBytes != 0 || st.OffersFlushed != 3 {
+		t.Fatal(st)
+	}
+}
+
+// What came back once, of what found no room elsewhere, is not parked, and
+// numwant and the cap hold for what is.
+func TestParkedAreOnlyTheLeftOvers(t *testing.T) {
+	w := newWorld(t, parking)
+	w.announce("B", "H", "q")
+	w.announce("A", "H", "p", numwant(3), offers("1", "2", "3", "4"))
+	if w.state("H").Parked != 2 {
+		t.Fatal(w.state("H"))
+	}
+	w.announce("A", "H", "p", offers("5", "6")) // the newest announce's
+	if w.state("H").Parked != 1 {
+		t.Fatal(w.state("H"))
+	}
+	w.announce("A", "H", "p") // without offers: the old ones stay
+	if w.state("H").Parked != 1 || w.oc.Touched {
+		t.Fatal(w.state("H"), w.oc)
+	}
+	w.leave("A", "H", "p")
+	if st := w.tb.Stats(); st.Parked != 0 || st.ParkedBytes != 0 {
+		t.Fatal(st)
+	}
+}
+
+func TestParkedOffersExpire(t *testing.T) {
+	w := newWorld(t, parking)
+	w.announce("A", "H", "p", offers("1", "2"))
+	w.sweep(44 * second)
+	if w.state("H").Parked != 2 {
+		t.Fatal(w.state("H"))
+	}
+	w.sweep(second)
+	if st := w.tb.Stats(); st.Parked != 0 || st.Dropped[DropParkExpired] != 2 {
+		t.Fatal(st)
+	}
+	w.expect(w.join("N", "H", 0, 5))
+}
+
+// The same client is elsewhere as well: its own offers do not go there.
+func TestParkedOffersNeverGoToOneself(t *testing.T) {
+	w := newWorld(t, parking)
+	w.announce("A", "H", "p", offers("1"))
+	w.expect(w.join("N", "H", 0, 1, tagged("p")))
+	w.expect(w.join("N", "H", 0, 2, tagged("p", "q"))) // q had better not meet p through p's own node
+	if w.state("H").Parked != 1 {
+		t.Fatal(w.state("H"))
+	}
+}
+
+// A flush asks no more of a node's peers than they can take, and is fair
+// among offerers.
+func TestFlushIsBounded(t *testing.T) {
+	w := newWorld(t, parking)
+	for i := range 100 {
+		p := fmt.Sprint("p", i)
+		w.announce("A"+p, "H", p)
+	}
+	// Peers who meet one another have little left over: park by hand.
+	s := w.tb.swarms["H"]
+	for slot := range s.members {
+		w.tb.fate = append(w.tb.fate[:0], fateLeft, fateLeft)
+		if _, n := w.tb.park(w.now, s, slot, offs("1", "2")); n != 2 {
+			t.Fatal(n)
+		}
+	}
+	w.join("N", "H", 0, 1)
+	if n := w.to(EffectNodeOffer)["N"]; n != 40 {
+		t.Fatal(n)
+	}
+	by := map[string]int{}
+	for _, e := range w.raw {
+		by[string(e.PeerID)]++
+	}
+	if len(by) != 40 {
+		t.Fatal(by)
+	}
+	w.done(w.tb.NodeLeave(w.now, w.c("N"), []byte("H"), nil))
+	w.join("N", "H", 0, 500)
+	if n := w.to(EffectNodeOffer)["N"]; n != 160 {
+		t.Fatal(n)
+	}
+}
+
+// Invariant 8: parking is bounded in the swarm, for an owner, and in bytes.
+func TestParkingIsBounded(t *testing.T) {
+	full := func(w *world, peer string, ids ...string) {
+		t.Helper()
+		w.announce("A", peer, peer, offers(ids...))
+		if w.oc.Drop != DropParkFull || w.state(peer).Parked != 0 {
+			t.Fatal(w.oc, w.state(peer))
+		}
+	}
+	w := newWorld(t, Config{MaxParkedBytes: 1 << 20, MaxParkedSwarm: 2})
+	full(w, "p", "1", "2", "3")
+	w = newWorld(t, Config{MaxParkedBytes: 1 << 20, MaxParkedOwner: 3})
+	w.announce("A", "H", "h", offers("1", "2"))
+	full(w, "p", "1", "2")
+	w = newWorld(t, Config{MaxParkedBytes: 100})
+	w.announce("A", "H", "h", offers("1", "2"))
+	full(w, "p", strings.Repeat("x", 30))
+	w = newWorld(t, Config{})
+	w.announce("A", "H", "h", offers("1", "2"))
+	if w.state("H").Parked != 0 || w.oc.Drop != DropNone {
+		t.Fatal("parking is off", w.oc)
+	}
+}
+
+// A swarm that has gone leaves nothing behind.
+func TestNoTrace(t *testing.T) {
+	w := newWorld(t, parking)
+	for i := range 200 {
+		h, p := fmt.Sprint("H", i%7), fmt.Sprint("p", i)
+		w.announce(fmt.Sprint("A", i%50), h, p, offers(fmt.Sprint("x", i), fmt.Sprint("y", i)))
+		w.announce("claimant", h, p, offers("z"))
+		w.join("N", h, 1, i, prefix("10.0.0.0/24", 0), tagged(p))
+		w.nodeOffers("N", h, fmt.Sprint("q", i), fmt.Sprint("o", i))
+	}
+	for i := range 100 {
+		w.announce(fmt.Sprint("A", i%50), fmt.Sprint("H", i%7), fmt.Sprint("p", i), event(2))
+	}
+	for i := range 200 {
+		w.leave(fmt.Sprint("A", i%50), fmt.Sprint("H", i%7), fmt.Sprint("p", i))
+	}
+	w.sweep(600 * second) // the rest expires, the claimant's too
+	tb := w.tb
+	if n := len(tb.swarms) + len(tb.list) + tb.ledger.len() + tb.batches.len + len(tb.parkedBy) + tb.claims.len; n != 0 {
+		t.Fatal(n, tb.Stats())
+	}
+	if st := tb.Stats(); st.Members+st.Complete+st.Nodes+st.ClaimBytes+st.Parked+st.ParkedBytes != 0 {
+		t.Fatal(st)
+	}
+	// Nor are the slices holding on to it.
+	for _, s := range tb.list[:cap(tb.list)] {
+		if s != nil {
+			t.Fatal("the list keeps a swarm")
+		}
+	}
+	for _, s := range tb.seats[:cap(tb.seats)] {
+		if s.node != nil {
+			t.Fatal("the seats keep a node")
+		}
+	}
+}
