@@ -94,4 +94,29 @@ func (t *Tracker) Stats() Stats {
 	return s
 }
 
-func addSwarm(sum, one *swarm.Stats) { _, _ = sum, one }
+func addSwarm(sum, one *swarm.Stats) {
+	sum.Swarms += one.Swarms
+	sum.Members += one.Members
+	sum.Complete += one.Complete
+	sum.Nodes += one.Nodes
+	sum.Ledger += one.Ledger
+	sum.Claims += one.Claims
+	sum.ClaimBytes += one.ClaimBytes
+	sum.Parked += one.Parked
+	sum.ParkedBytes += one.ParkedBytes
+	sum.Announces += one.Announces
+	sum.OffersLocal += one.OffersLocal
+	sum.OffersRelayed += one.OffersRelayed
+	sum.OffersFromNodes += one.OffersFromNodes
+	sum.OffersParked += one.OffersParked
+	sum.OffersFlushed += one.OffersFlushed
+	sum.OffersRedrawn += one.OffersRedrawn
+	sum.AnswersLocal += one.AnswersLocal
+	sum.AnswersToNodes += one.AnswersToNodes
+	sum.AnswersFromNodes += one.AnswersFromNodes
+	sum.Rebinds += one.Rebinds
+	sum.Expired += one.Expired
+	for i := range sum.Dropped {
+		sum.Dropped[i] += one.Dropped[i]
+	}
+}

@@ -1,0 +1,36 @@
+// Package wsserver puts a tracker on the network: WebSocket for clients, a few
+// HTTP pages for people and machines, TLS beside plain text, all on one port.
+//
+// # A connection's life
+//
+// Accept never waits: it counts the socket against its limits and wraps it so
+// that the first Read, in the connection's own goroutine, looks at the first
+// byte and decides whether TLS follows. net/http reads the request, under a
+// deadline and a bound on its headers. A request for a WebSocket, on whatever
+// path, is hijacked and leaves net/http behind: its goroutine and its buffers
+// end, and a connection is from then on one goroutine that reads, one small
+// buffer, and, only while there is something to write, one goroutine that
+// writes. Larger buffers come from pools and grow with the bytes that arrived,
+// never with the length that a header promises.
+//
+// # Reading
+//
+// Frames are checked by RFC 6455 to the letter, with the primitives of
+// gobwas/ws. What breaks the protocol of WebSocket closes the connection with
+// the code that the RFC gives (1002, 1007, 1009). What breaks the tracker's
+// protocol does not: that is for tracker.Session to answer. No subprotocol and
+// no extension is ever selected for a client, and everything sent is text,
+// because clients exist that break on anything else.
+//
+// # Writing
+//
+// Whoever has something for a connection puts it in the connection's outbox
+// and goes on; see outbox.go. A reader too slow loses offers first, which
+// clients make anew with each announce, and then its connection.
+//
+// # Time
+//
+// A read deadline is the only timer of a connection. When it fires the client
+// has been silent for 25 to 30 s and is pinged; after two pings without any
+// sign of life the connection is dropped.
+package wsserver

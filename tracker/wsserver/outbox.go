@@ -1,0 +1,349 @@
+package wsserver
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+
+	"github.com/draeder/peerservers/tracker/wire"
+)
+
+// outbox is what is still to be sent to one client. Putting something in
+// never blocks: it is encoded into a pooled buffer under the outbox's own
+// lock, and if no writer is at work one is started, which writes batch after
+// batch and ends when there is nothing left. A connection that is only
+// listening has neither buffer nor writer.
+//
+// What does not fit is dropped by rule. Unsent bytes above the soft limit:
+// offers are dropped, which clients make anew with each announce, while
+// replies and answers still pass. Above the hard limit the client has not read
+// for long, and goes. The same two steps hold for the bytes of all
+// connections together: offers are dropped above three quarters of the bound,
+// and above the bound whoever has unsent bytes already goes when there are to
+// be more. An empty outbox always takes one frame, so that a few clients who
+// do not read cannot silence the others.
+type outbox struct {
+	nc     net.Conn
+	cfg    *Config
+	pool   *buffers
+	total  *atomic.Int64 // unsent bytes of all connections
+	counts *counters
+	// flush is run as a method value made once: "go o.run()" would allocate
+	// for each batch.
+	flush func()
+
+	mu      sync.Mutex
+	pending *buffer // frames that no writer has taken yet
+	unsent  int     // bytes in pending and in the batch being written
+	// Control frames wait outside of pending, so that a client which pings
+	// and never reads cannot fill it: one pong answers all pings before it
+	// (RFC 6455, 5.5.3).
+	pingDue bool
+	pongDue bool
+	pong    []byte
+	closing []byte // close frame to end with; nothing is accepted after it
+	sent    bool   // the close frame was taken by the writer
+	writing bool
+	dead    bool
+	why     endReason     // if dead
+	idle    chan struct{} // made by wait, closed when the writer ends
+}
+
+func (o *outbox) init(nc net.Conn, s *Server) {
+	o.nc, o.cfg, o.pool = nc, &s.cfg, &s.pool
+	o.total, o.counts = &s.backlog, &s.counts
+	o.flush = o.run
+}
+
+// maxFrameHeader is the longest header of a frame that a server sends.
+const maxFrameHeader = 10
+
+// estimate is the size of m's frame, escapes aside.
+func estimate(m *wire.Message) int {
+	const overhead = 128 // member names, numbers, punctuation
+	n := overhead + len(m.InfoHash) + len(m.PeerID) + len(m.OfferID) + len(m.Payload) + len(m.Reason)
+	for i := range m.Files {
+		n += overhead + len(m.Files[i].InfoHash)
+	}
+	return n
+}
+
+// deliver puts m's frame in, or drops it and counts why.
+func (o *outbox) deliver(m *wire.Message) {
+	size := estimate(m)
+	o.mu.Lock()
+	if o.dead || o.closing != nil {
+		o.mu.Unlock()
+		o.counts.dropped[dropClosed].Add(1)
+		return
+	}
+	switch r := o.admit(m.Kind == wire.KindOffer, size); r {
+	case admitted:
+	case dropHard, dropTotal:
+		o.die(endOverflow)
+		o.mu.Unlock()
+		o.counts.dropped[r].Add(1)
+		abort(o.nc)
+		return
+	default:
+		o.mu.Unlock()
+		o.counts.dropped[r].Add(1)
+		return
+	}
+	if o.pending == nil {
+		o.pending = o.pool.get(size + maxFrameHeader)
+	}
+	before := len(o.pending.b)
+	o.pending.b = appendText(o.pending.b, m)
+	n := len(o.pending.b) - before
+	o.unsent += n
+	o.total.Add(int64(n))
+	o.kick()
+	o.mu.Unlock()
+	o.counts.framesOut.Add(1)
+}
+
+// admit judges a frame of about size bytes. Caller holds mu.
+func (o *outbox) admit(offer bool, size int) dropReason {
+	total := o.total.Load() + int64(size)
+	if offer {
+		switch {
+		case o.unsent > 0 && o.unsent+size > o.cfg.SoftBacklog:
+			return dropOfferSoft
+		case total > o.cfg.TotalBacklog/4*3:
+			return dropOfferTotal
+		}
+		return admitted
+	}
+	switch {
+	case o.unsent == 0:
+		return admitted
+	case o.unsent+size > o.cfg.HardBacklog:
+		return dropHard
+	case total > o.cfg.TotalBacklog:
+		return dropTotal
+	}
+	return admitted
+}
+
+// appendText appends a text frame. The payload's length, and with it the
+// header's, is known only once it is there; the usual header leaves it in
+// place.
+func appendText(dst []byte, m *wire.Message) []byte {
+	const usual = 4
+	at := len(dst)
+	dst = append(dst, 0x80|byte(ws.OpText), 126, 0, 0)
+	dst = wire.Append(dst, m)
+	n := len(dst) - at - usual
+	switch {
+	case n < 126:
+		dst[at+1] = byte(n)
+		copy(dst[at+2:], dst[at+usual:])
+		return dst[:len(dst)-2]
+	case n <= 0xffff:
+		binary.BigEndian.PutUint16(dst[at+2:], uint16(n))
+		return dst
+	}
+	dst = append(dst, make([]byte, maxFrameHeader-usual)...)
+	copy(dst[at+maxFrameHeader:], dst[at+usual:at+usual+n])
+	dst[at+1] = 127
+	binary.BigEndian.PutUint64(dst[at+2:], uint64(n))
+	return dst
+}
+
+// appendControl appends a control frame; payload has at most 125 bytes.
+func appendControl(dst []byte, op ws.OpCode, payload []byte) []byte {
+	dst = append(dst, 0x80|byte(op), byte(len(payload)))
+	return append(dst, payload...)
+}
+
+// sendPing asks the client for a sign of life.
+func (o *outbox) sendPing() {
+	o.mu.Lock()
+	o.pingDue = true
+	o.kick()
+	o.mu.Unlock()
+}
+
+// sendPong answers the latest ping.
+func (o *outbox) sendPong(payload []byte) {
+	o.mu.Lock()
+	o.pongDue = true
+	o.pong = append(o.pong[:0], payload...)
+	o.kick()
+	o.mu.Unlock()
+}
+
+// close ends the conversation with a close frame, after what is there already.
+// Only the first call counts; code 0 sends a frame without one.
+func (o *outbox) close(code ws.StatusCode, reason string) {
+	body := make([]byte, 0, ws.MaxControlFramePayloadSize)
+	if code != 0 {
+		body = binary.BigEndian.AppendUint16(body, uint16(code))
+		for len(reason) > cap(body)-len(body) || !utf8.ValidString(reason) {
+			reason = reason[:len(reason)-1]
+		}
+		body = append(body, reason...)
+	}
+	o.mu.Lock()
+	if o.closing == nil {
+		o.closing = appendControl(nil, ws.OpClose, body)
+		o.kick()
+	}
+	o.mu.Unlock()
+}
+
+// isClosing reports whether the conversation is ending from this side.
+func (o *outbox) isClosing() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.dead || o.closing != nil
+}
+
+// kick starts a writer if there is none. Caller holds mu.
+func (o *outbox) kick() {
+	if !o.writing && !o.dead {
+		o.writing = true
+		go o.flush()
+	}
+}
+
+// run writes until there is nothing to write.
+func (o *outbox) run() {
+	for {
+		b := o.take()
+		if b == nil {
+			return
+		}
+		err := o.write(b.b)
+		o.pool.put(b)
+		if err != nil {
+			o.fail(err)
+		}
+	}
+}
+
+// take is the next batch, or nil when the writer has to end.
+func (o *outbox) take() *buffer {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b := o.pending
+	o.pending = nil
+	if !o.dead && (o.pingDue || o.pongDue || o.closing != nil && !o.sent) {
+		if b == nil {
+			b = o.pool.get(3 * (2 + ws.MaxControlFramePayloadSize))
+		}
+		before := len(b.b)
+		if o.pingDue {
+			b.b = appendControl(b.b, ws.OpPing, nil)
+		}
+		if o.pongDue {
+			b.b = appendControl(b.b, ws.OpPong, o.pong)
+		}
+		if o.closing != nil {
+			b.b = append(b.b, o.closing...)
+			o.sent = true
+		}
+		o.pingDue, o.pongDue = false, false
+		n := len(b.b) - before
+		o.unsent += n
+		o.total.Add(int64(n))
+	}
+	if b == nil {
+		o.writing = false
+		if o.idle != nil {
+			close(o.idle)
+			o.idle = nil
+		}
+	}
+	return b
+}
+
+// maxWrite is how much one write deadline covers: WriteTimeout is for a
+// client that reads nothing, not for a slow one with a long batch.
+const maxWrite = 64 << 10
+
+func (o *outbox) write(p []byte) error {
+	for len(p) > 0 {
+		o.nc.SetWriteDeadline(time.Now().Add(o.cfg.WriteTimeout))
+		n, err := o.nc.Write(p[:min(len(p), maxWrite)])
+		p = p[n:]
+		o.mu.Lock()
+		if !o.dead { // otherwise all has been subtracted
+			o.unsent -= n
+			o.total.Add(-int64(n))
+		}
+		o.mu.Unlock()
+		o.counts.bytesOut.Add(int64(n))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fail ends the connection after a write that did not succeed.
+func (o *outbox) fail(err error) {
+	why := endWrite
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		why = endOverflow
+	}
+	o.mu.Lock()
+	if !o.dead {
+		o.counts.writeFailed.Add(1)
+	}
+	o.die(why)
+	o.mu.Unlock()
+	abort(o.nc)
+}
+
+// die gives up on the client. Caller holds mu.
+func (o *outbox) die(why endReason) {
+	if o.dead {
+		return
+	}
+	o.dead, o.why = true, why
+	o.total.Add(-int64(o.unsent))
+	o.unsent = 0
+	o.pool.put(o.pending)
+	o.pending = nil
+	o.pong = nil
+}
+
+// wait returns once no writer is at work.
+func (o *outbox) wait() {
+	o.mu.Lock()
+	if !o.writing {
+		o.mu.Unlock()
+		return
+	}
+	if o.idle == nil {
+		o.idle = make(chan struct{})
+	}
+	idle := o.idle
+	o.mu.Unlock()
+	<-idle
+}
+
+// stop drops what is left and returns once no writer is at work. The socket
+// has been closed.
+func (o *outbox) stop() {
+	o.mu.Lock()
+	o.die(endClosed)
+	o.mu.Unlock()
+	o.wait()
+}
+
+// died reports whether the client was given up, and why.
+func (o *outbox) died() (endReason, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.why, o.dead
+}

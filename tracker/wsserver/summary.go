@@ -1,0 +1,169 @@
+package wsserver
+
+import (
+	"encoding/hex"
+	"runtime/metrics"
+	"sync"
+	"time"
+
+	"github.com/draeder/peerservers/tracker/swarm"
+	"github.com/draeder/peerservers/tracker/wire"
+)
+
+const (
+	// summaryAge is how old statistics may be: counting walks over all
+	// members, and anybody may ask.
+	summaryAge = 5 * time.Second
+	// maxListed bounds the list of swarms.
+	maxListed = 10_000
+)
+
+// document is /stats.json: the reference tracker's keys, then wt-tracker's.
+type document struct {
+	Torrents              int                       `json:"torrents"`
+	ActiveTorrents        int                       `json:"activeTorrents"`
+	PeersAll              int                       `json:"peersAll"`
+	PeersSeederOnly       int                       `json:"peersSeederOnly"`
+	PeersLeecherOnly      int                       `json:"peersLeecherOnly"`
+	PeersSeederAndLeecher int                       `json:"peersSeederAndLeecher"`
+	PeersIPv4             int                       `json:"peersIPv4"`
+	PeersIPv6             int                       `json:"peersIPv6"`
+	Clients               map[string]map[string]int `json:"clients"`
+
+	TorrentsCount int              `json:"torrentsCount"`
+	PeersCount    int              `json:"peersCount"`
+	Servers       []serverCount    `json:"servers"`
+	Memory        memory           `json:"memory"`
+	PerHash       []map[string]int `json:"peersCountPerInfoHashPerTracker,omitempty"`
+}
+
+type serverCount struct {
+	Server          string `json:"server"`
+	WebSocketsCount int    `json:"webSocketsCount"`
+}
+
+// memory has the keys of Node's process.memoryUsage().
+type memory struct {
+	RSS       uint64 `json:"rss"`
+	HeapTotal uint64 `json:"heapTotal"`
+	HeapUsed  uint64 `json:"heapUsed"`
+	External  uint64 `json:"external"`
+}
+
+// summary is what was counted last.
+type summary struct {
+	mu   sync.Mutex // held while counting: who asks meanwhile waits and shares
+	at   time.Time
+	last counted
+}
+
+type counted struct {
+	swarms, peers        int // peers: memberships, one for each swarm
+	all                  int // peer ids
+	seeders, leeches     int // of those, in all their swarms
+	both                 int
+	ipv4, ipv6           int
+	clients              map[string]map[string]int
+	websockets           int
+	perHash              map[string]int
+	memTotal, heap, used uint64
+}
+
+// summarise counts, or returns what was counted a moment ago.
+func (s *Server) summarise() counted {
+	s.summary.mu.Lock()
+	defer s.summary.mu.Unlock()
+	if now := time.Now(); s.summary.at.IsZero() || now.Sub(s.summary.at) > summaryAge {
+		s.summary.last = s.count()
+		s.summary.at = now
+	}
+	return s.summary.last
+}
+
+// count walks over the sessions rather than over the swarms: it holds no lock
+// that an announce waits for, and sees which peer ids belong together.
+func (s *Server) count() counted {
+	st := s.cfg.Tracker.Stats()
+	n := counted{swarms: st.Swarm.Swarms, peers: st.Swarm.Members, clients: map[string]map[string]int{}}
+	s.mu.Lock()
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	n.websockets = len(conns)
+	const seeds, leeches = 1, 2
+	tally := newTally()
+	for _, c := range conns {
+		roles := map[string]uint8{}
+		c.session.Members(func(_, peerID string, seeder bool) bool {
+			if seeder {
+				roles[peerID] |= seeds
+			} else {
+				roles[peerID] |= leeches
+			}
+			return true
+		})
+		for peerID, role := range roles {
+			n.all++
+			switch role {
+			case seeds:
+				n.seeders++
+			case leeches:
+				n.leeches++
+			default:
+				n.both++
+			}
+			tally.add(peerID)
+		}
+		if a := c.session.Client().Addr.Addr(); a.Is6() {
+			n.ipv6 += len(roles)
+		} else if a.Is4() {
+			n.ipv4 += len(roles)
+		}
+	}
+	n.clients = tally.clients
+	if s.cfg.HashList {
+		n.perHash = s.perHash()
+	}
+	sample := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
+	}
+	metrics.Read(sample)
+	n.memTotal = sample[0].Value.Uint64() - sample[3].Value.Uint64()
+	n.used = sample[1].Value.Uint64()
+	n.heap = n.used + sample[2].Value.Uint64()
+	return n
+}
+
+// perHash lists swarms by info hash in hexadecimal digits, as wt-tracker does.
+func (s *Server) perHash() map[string]int {
+	list := map[string]int{"totalPeers": 0}
+	s.cfg.Tracker.Swarms(func(infoHash []byte, st swarm.State) bool {
+		n := st.LocalComplete + st.LocalIncomplete
+		h := wire.Raw20(infoHash)
+		list[hex.EncodeToString(h[:])] = n
+		list["totalPeers"] += n
+		return len(list) <= maxListed
+	})
+	return list
+}
+
+func (s *Server) statsDocument() document {
+	n := s.summarise()
+	d := document{
+		Torrents: n.swarms, ActiveTorrents: n.swarms, // a swarm without peers does not exist here
+		PeersAll: n.all, PeersSeederOnly: n.seeders, PeersLeecherOnly: n.leeches, PeersSeederAndLeecher: n.both,
+		PeersIPv4: n.ipv4, PeersIPv6: n.ipv6, Clients: n.clients,
+		TorrentsCount: n.swarms, PeersCount: n.peers,
+		Servers: []serverCount{{Server: "peerservers", WebSocketsCount: n.websockets}},
+		Memory:  memory{RSS: n.memTotal, HeapTotal: n.heap, HeapUsed: n.used},
+	}
+	if n.perHash != nil {
+		d.PerHash = []map[string]int{n.perHash}
+	}
+	return d
+}
