@@ -1,0 +1,267 @@
+package federation_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha1"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/bufbuild/protocompile"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/draeder/peerservers/federation/derive"
+	"github.com/draeder/peerservers/federation/frame"
+	"github.com/draeder/peerservers/federation/handshake"
+	"github.com/draeder/peerservers/federation/nodeaddr"
+	"github.com/draeder/peerservers/federation/record"
+	"github.com/draeder/peerservers/tracker/swarm"
+)
+
+// The examples of PROTOCOL.md, computed anew. Each group is one block of the
+// document.
+
+type example struct{ name, value string }
+
+func hexed(b []byte) string { return fmt.Sprintf("%x", b) }
+
+func seeded(name string) ed25519.PrivateKey {
+	seed := sha256.Sum256([]byte(name))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+func open(t *testing.T, name, secret string) derive.Network {
+	t.Helper()
+	n, err := derive.New(name, []byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+const secret = "correct horse battery staple"
+
+func networkExamples(t *testing.T) []example {
+	id := func(n derive.Network) string {
+		x := n.ID()
+		return hexed(x[:])
+	}
+	return []example{
+		{`id of "peerservers"`, id(open(t, "peerservers", ""))},
+		{`id of "peerservers" with secret "` + secret + `"`, id(open(t, "peerservers", secret))},
+	}
+}
+
+func targetExamples(t *testing.T) []example {
+	const noon = 1795348800 // 22 November 2026, 12:00:00 UTC
+	o, c := open(t, "peerservers", ""), open(t, "peerservers", secret)
+	ih := sha1.Sum([]byte("file"))
+	e := derive.Epoch(noon)
+	epochs := func(at int64) string {
+		x, n := derive.Epochs(at)
+		return strings.Trim(fmt.Sprint(x[:n]), "[]")
+	}
+	target := func(x derive.Target) string { return hexed(x[:]) }
+	return []example{
+		{"epochs at 2026-11-22 12:00:00 UTC", epochs(noon)},
+		{"epochs at 2026-11-22 22:00:00 UTC", epochs(noon + 36000)},
+		{"epochs at 2026-11-23 01:59:59 UTC", epochs(noon + 50399)},
+		{"NH, shard 0, open", target(o.Node(e, 0))},
+		{"NH, shard 3, open", target(o.Node(e, 3))},
+		{"NH, shard 0, closed", target(c.Node(e, 0))},
+		{"ih", hexed(ih[:])},
+		{"PH, open", target(o.Swarm(e, ih))},
+		{"PH, closed", target(c.Swarm(e, ih))},
+		{"key", hexed(seeded("b").Public().(ed25519.PublicKey))},
+		{"shard of key", fmt.Sprint(derive.Shard(seeded("b").Public().(ed25519.PublicKey)))},
+	}
+}
+
+func recordExamples(t *testing.T) []example {
+	u, err := nodeaddr.Parse("wss://b.example", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const now = 1795348800
+	s, err := record.Sign(seeded("b"), now, record.Record{
+		Caps: record.CapRelay, Protocol: 1, Expires: now + record.Lifetime,
+		URLs: []nodeaddr.URL{u}, Peers: []record.Key{record.Key(seeded("a").Public().(ed25519.PublicKey))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Verify(record.Rules{Now: now}); err != nil {
+		t.Fatal(err)
+	}
+	seed := sha256.Sum256([]byte("b"))
+	at := sha1.Sum(append(s.Key[:], record.Salt...))
+	return []example{
+		{"private key (seed)", hexed(seed[:])},
+		{"key", hexed(s.Key[:])},
+		{"seq", fmt.Sprint(s.Seq)},
+		{"value", hexed(s.Value)},
+		{"signature", hexed(s.Sig[:])},
+		{"stored under", hexed(at[:])},
+	}
+}
+
+func linkOf(t *testing.T) (frames [3][]byte, s handshake.Session) {
+	t.Helper()
+	const url = "wss://b.example:443/federation"
+	id := open(t, "peerservers", "").ID()
+	local := func(name string) handshake.Local {
+		return handshake.Local{Key: seeded(name), Network: id, Versions: []uint32{handshake.Version}}
+	}
+	entropy := func(name string) handshake.Entropy {
+		return handshake.Entropy{Nonce: sha256.Sum256([]byte("nonce " + name)), Scalar: sha256.Sum256([]byte("scalar " + name))}
+	}
+	d, hello, err := handshake.Dial(local("a"), entropy("a"), url, 1, handshake.Key{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := handshake.Accept(local("b"), entropy("b"), []string{url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, _, _, err := a.Handle(hello)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, s, err := d.Handle(reply)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := a.Handle(proof); err != nil {
+		t.Fatal(err)
+	}
+	return [3][]byte{hello, reply, proof}, s
+}
+
+func handshakeExamples(t *testing.T) []example {
+	frames, s := linkOf(t)
+	return []example{
+		{"Hello", hexed(frames[0])},
+		{"HelloReply", hexed(frames[1])},
+		{"Proof", hexed(frames[2])},
+		{"tag key", hexed(s.TagKey[:])},
+	}
+}
+
+func tagExamples(t *testing.T) []example {
+	_, s := linkOf(t)
+	const peer = "-WW0208-AbCdEfGhIjKl"
+	tag := swarm.Tag(s.TagKey, []byte(peer))
+	return []example{
+		{"tag of " + peer, fmt.Sprintf("0x%016x", tag)},
+		{"a join that counts this peer alone, info hash 20 times \"a\"", hexed(frame.AppendJoin(nil, &frame.Join{
+			InfoHash: []byte(strings.Repeat("a", 20)), Incomplete: 1, Tagged: true, IncompleteTags: []uint64{tag},
+		}))},
+	}
+}
+
+func limitExamples(*testing.T) (all []example) {
+	names := map[string]string{
+		"MaxFrame": "frame", "MaxID": "info hash, peer id", "MaxOfferID": "offer id", "MaxPayload": "payload", "MaxOffers": "offers in a frame",
+		"MaxTags": "tags in a join", "MaxRecords": "records in a frame", "MaxRecord": "record value", "MaxVersions": "versions in a hello", "MaxURL": "url",
+	}
+	v := reflect.ValueOf(frame.DefaultLimits())
+	for i := range v.NumField() {
+		all = append(all, example{names[v.Type().Field(i).Name], fmt.Sprint(v.Field(i).Int())})
+	}
+	return append(all, example{"frame of the handshake", fmt.Sprint(frame.HandshakeLimits().MaxFrame)})
+}
+
+// block renders examples as the document has them.
+func block(all []example) string {
+	var b strings.Builder
+	for _, e := range all {
+		if len(e.value) <= 100-len(e.name) {
+			fmt.Fprintf(&b, "%s = %s\n", e.name, e.value)
+			continue
+		}
+		fmt.Fprintf(&b, "%s =\n", e.name)
+		for v := e.value; v != ""; {
+			n := min(len(v), 96)
+			fmt.Fprintf(&b, "  %s\n", v[:n])
+			v = v[n:]
+		}
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func schemaTables(t *testing.T) (messages, fields string) {
+	t.Helper()
+	c := protocompile.Compiler{Resolver: &protocompile.SourceResolver{ImportPaths: []string{"frame"}}}
+	files, err := c.Compile(context.Background(), "frame.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var of []string
+	all := files[0].Messages()
+	for i := range all.Len() {
+		m := all.Get(i)
+		var rows []string
+		for j := range m.Fields().Len() {
+			d := m.Fields().Get(j)
+			typ := d.Kind().String()
+			switch {
+			case d.Enum() != nil:
+				typ = string(d.Enum().Name())
+			case d.Message() != nil:
+				typ = string(d.Message().Name())
+			}
+			if m.Name() == "Frame" {
+				messages += fmt.Sprintf("| %d | `%s` |\n", d.Number(), typ)
+				continue
+			}
+			if d.Cardinality() == protoreflect.Repeated {
+				typ = "repeated " + typ
+			}
+			rows = append(rows, fmt.Sprintf("%d `%s` %s", d.Number(), d.Name(), typ))
+		}
+		if rows != nil {
+			of = append(of, fmt.Sprintf("- `%s`: %s", m.Name(), strings.Join(rows, ", ")))
+		}
+	}
+	enums := files[0].Enums()
+	for i := range enums.Len() {
+		var rows []string
+		for j := range enums.Get(i).Values().Len() {
+			v := enums.Get(i).Values().Get(j)
+			rows = append(rows, fmt.Sprintf("%d `%s`", v.Number(), v.Name()))
+		}
+		of = append(of, fmt.Sprintf("- `%s`: %s", enums.Get(i).Name(), strings.Join(rows, ", ")))
+	}
+	return strings.TrimSpace(messages), strings.Join(of, "\n")
+}
+
+// TestProtocolDocument: what PROTOCOL.md shows is what the code does.
+func TestProtocolDocument(t *testing.T) {
+	text, err := os.ReadFile("PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(text)
+	messages, fields := schemaTables(t)
+	want := map[string]string{"the table of messages": "|---|---|\n" + messages + "\n\n", "the fields": "\n\n" + fields + "\n\n"}
+	blocks := 0
+	for name, all := range map[string][]example{
+		"network": networkExamples(t), "targets": targetExamples(t), "record": recordExamples(t), "handshake": handshakeExamples(t), "tags": tagExamples(t),
+	} {
+		want[name] = "```vectors\n" + block(all) + "\n```\n"
+		blocks++
+	}
+	want["limits"] = "```limits\n" + block(limitExamples(t)) + "\n```\n"
+	for name, w := range want {
+		if !strings.Contains(doc, w) {
+			t.Errorf("%s should read\n%s", name, w)
+		}
+	}
+	if n := strings.Count(doc, "```vectors\n"); n != blocks {
+		t.Errorf("%d blocks of examples, %d are checked", n, blocks)
+	}
+}
