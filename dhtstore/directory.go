@@ -21,7 +21,26 @@ const (
 	// quorum is how many must agree on the newest record before a fetch ends
 	// early.
 	quorum = 2
+	// formingTime is how long a call waits for the first answer of anybody.
+	formingTime = 2 * time.Second
 )
+
+// await gives a node that has just started the time to find somebody to ask.
+func (n *Node) await(ctx context.Context) {
+	n.mu.Lock()
+	hopeless := len(n.cfg.Bootstrap)+len(n.saved) == 0
+	n.mu.Unlock()
+	if hopeless {
+		return
+	}
+	t := time.NewTimer(formingTime)
+	defer t.Stop()
+	select {
+	case <-n.formed:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
 
 // newLookup starts a lookup from what the table knows, or from the bootstrap
 // addresses while it knows nothing or nobody answers.
@@ -139,6 +158,7 @@ func (n *Node) Lookup(ctx context.Context, target federation.Target, announce bo
 	}
 	reportOwn()
 
+	n.await(ctx)
 	l := n.newLookup(nodeID(target))
 	args := krpc.MsgArgs{InfoHash: krpc.ID(target), Want: []krpc.Want{krpc.WantNodes}}
 	err = n.traverse(ctx, l, methodGetPeers, args, func(_ contact, reply *krpc.Msg) bool {
@@ -184,6 +204,10 @@ func (n *Node) failure(caller context.Context, err error) error {
 // isSelf reports whether addr is ours, as far as we know.
 func (n *Node) isSelf(addr netip.AddrPort) bool {
 	if addr == n.local || n.cfg.PublicIP.IsValid() && addr == netip.AddrPortFrom(n.cfg.PublicIP, n.local.Port()) {
+		return true
+	}
+	// Listening on all addresses, nobody else has our port on loopback.
+	if n.local.Addr().IsUnspecified() && addr.Addr().IsLoopback() && addr.Port() == n.local.Port() {
 		return true
 	}
 	n.mu.Lock()
@@ -362,6 +386,7 @@ func (n *Node) Fetch(ctx context.Context, key ed25519.PublicKey) (federation.Ite
 	}
 
 	args := krpc.MsgArgs{Target: krpc.ID(target), Want: []krpc.Want{krpc.WantNodes}}
+	n.await(ctx)
 	l := n.newLookup(target)
 	err = n.traverse(ctx, l, methodGet, args, func(from contact, reply *krpc.Msg) bool {
 		if r := reply.R; len(r.V) == 0 && r.Seq != nil && r.Token != nil {
@@ -415,9 +440,10 @@ func (n *Node) Publish(ctx context.Context, item federation.Item) error {
 	// Before anybody else knows the sequence number: it must never be used
 	// again for another value.
 	if err := n.save(); err != nil {
-		return err
+		n.cfg.Log.Warn("cannot save the DHT state", "error", err)
 	}
 
+	n.await(ctx)
 	l := n.newLookup(target)
 	args := krpc.MsgArgs{Target: krpc.ID(target), Want: []krpc.Want{krpc.WantNodes}}
 	if err := n.traverse(ctx, l, methodGet, args, nil); err != nil {

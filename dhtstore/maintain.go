@@ -114,9 +114,7 @@ func (n *Node) bootstrap(ctx context.Context) {
 	n.mu.Unlock()
 
 	var wg sync.WaitGroup
-	if len(boot) > 0 {
-		wg.Go(func() { n.findNodes(ctx, self, boot) })
-	}
+	wg.Go(func() { n.findNodes(ctx, self, boot) }) // and the table's
 	found := false
 	wg.Go(func() { found = n.pingAny(ctx, saved[:min(maxSavedPing, len(saved))]) })
 	wg.Wait()

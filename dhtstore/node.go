@@ -33,6 +33,7 @@ type Node struct {
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
+	formed chan struct{} // closed when somebody answers for the first time
 
 	// Owned by the reader, in respond: the reply being made.
 	out []byte
@@ -121,6 +122,7 @@ func start(cfg Config, conn net.PacketConn, saved *savedState) (*Node, error) {
 		puts:       newPerHost(rateLimit{10.0 / 60, 10}, rateLimit{10, 100}),
 		pingEach:   newPerHost(rateLimit{1.0 / 60, 1}, rateLimit{1, 2}),
 	}
+	n.formed = make(chan struct{})
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.guard = newGuard(conn, &n.counts, cfg.usable)
 	n.guard.onQuery = n.answer
@@ -243,6 +245,9 @@ func (n *Node) query(ctx context.Context, addr netip.AddrPort, m method, args kr
 	now := time.Now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.lastAnswer.IsZero() {
+		close(n.formed)
+	}
 	n.lastAnswer = now
 	if e := reply.Error(); e != nil {
 		n.counts.inc(countRefused)

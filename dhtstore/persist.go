@@ -105,6 +105,9 @@ func loadState(dir string) (*savedState, error) {
 	if dir == "" {
 		return s, nil
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("dhtstore: %w", err)
+	}
 	path := filepath.Join(dir, stateFile)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

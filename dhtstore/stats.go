@@ -74,7 +74,6 @@ type counters [numCounters]atomic.Uint64
 
 func (c *counters) inc(i counter)        { c[i].Add(1) }
 func (c *counters) add(i counter, n int) { c[i].Add(uint64(n)) }
-func (c *counters) get(i counter) uint64 { return c[i].Load() }
 func (c *counters) fault(f fault)        { c.inc(countDropSize + counter(f-faultSize)) }
 func (c *counters) query(m method)       { c.inc(countQueryUnknown + counter(m)) }
 func (c *counters) all() map[string]uint64 {
