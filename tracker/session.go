@@ -216,7 +216,7 @@ func (s *Session) scrape(w *work) {
 	switch {
 	case !r.ScrapeAll:
 		for _, h := range r.Scrape {
-			w.files = append(w.files, t.scrapeOne(h))
+			w.files = t.appendFile(w.files, h)
 		}
 	case t.cfg.ScrapeAll:
 		t.Swarms(func(infoHash []byte, _ swarm.State) bool {
@@ -230,6 +230,17 @@ func (s *Session) scrape(w *work) {
 	}
 	w.message = wire.Message{Kind: wire.KindScrape, Files: w.files}
 	s.sink.Deliver(&w.message)
+}
+
+// appendFile adds an info hash that is not there yet: it is a key of the
+// reply, and keys of an object are to be different. There are few.
+func (t *Tracker) appendFile(files []wire.File, infoHash []byte) []wire.File {
+	for i := range files {
+		if string(files[i].InfoHash) == string(infoHash) {
+			return files
+		}
+	}
+	return append(files, t.scrapeOne(infoHash))
 }
 
 // scrapeOne shows zeros for a swarm that access denies, as for one unknown.

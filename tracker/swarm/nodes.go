@@ -118,10 +118,12 @@ func (t *Table[O]) NodeJoin(now time.Duration, owner O, j *NodeJoin, out []Effec
 	if fresh {
 		t.restore(now, s, nd)
 	}
+	var oc Outcome
 	if more := nd.complete + nd.incomplete - before; more > 0 {
-		return t.flush(now, s, nd, more, out)
+		out, oc = t.flush(now, s, nd, more, out)
 	}
-	return out, Outcome{}
+	oc.Standing = StandingMember
+	return out, oc
 }
 
 // displace makes room for a node by dropping the latest comer among the
