@@ -135,12 +135,6 @@ func (b *Inbox) take() {
 	b.frames = b.frames[1:]
 }
 
-func (b *Inbox) clear() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.frames = nil
-}
-
 // takePings is how many pings came since it was last asked.
 func (b *Inbox) takePings() int {
 	b.mu.Lock()
