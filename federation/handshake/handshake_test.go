@@ -258,6 +258,37 @@ func TestDowngraded(t *testing.T) {
 	}
 }
 
+// TestTranscript: no part of it can change without the encoding.
+func TestTranscript(t *testing.T) {
+	fresh := func() *transcript {
+		return &transcript{versions: [2][]uint32{{1, 2}, {2, 3}}, version: 2, url: url, sequence: 7}
+	}
+	seen := map[string]int{string(fresh().append(nil)): -1}
+	for i, change := range []func(*transcript){
+		func(t *transcript) { t.versions[dialler][0] = 9 },
+		func(t *transcript) { t.versions[acceptor][1] = 9 },
+		func(t *transcript) { t.versions = [2][]uint32{{1, 2, 2}, {3}} },
+		func(t *transcript) { t.network[31] = 1 },
+		func(t *transcript) { t.nonce[dialler][31] = 1 },
+		func(t *transcript) { t.nonce[acceptor][31] = 1 },
+		func(t *transcript) { t.key[dialler][31] = 1 },
+		func(t *transcript) { t.key[acceptor][31] = 1 },
+		func(t *transcript) { t.ephemeral[dialler][31] = 1 },
+		func(t *transcript) { t.ephemeral[acceptor][31] = 1 },
+		func(t *transcript) { t.url += "x" },
+		func(t *transcript) { t.sequence++ },
+		func(t *transcript) { t.version++ },
+	} {
+		tr := fresh()
+		change(tr)
+		b := string(tr.append(nil))
+		if other, ok := seen[b]; ok {
+			t.Errorf("changes %d and %d have one encoding", i, other)
+		}
+		seen[b] = i
+	}
+}
+
 // TestLowerVersionSigned: an acceptor that itself chooses less than it could
 // is refused, however well it signs.
 func TestLowerVersionSigned(t *testing.T) {
