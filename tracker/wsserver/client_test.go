@@ -410,4 +410,3 @@ func (in *instance) dialTLS(conf *tls.Config) *tls.Conn {
 	}
 	return nc.(*tls.Conn)
 }
-
