@@ -78,6 +78,37 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestRandomRoundTrip does the same with whatever a record can hold.
+func TestRandomRoundTrip(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for range 500 {
+		r := Record{Caps: Caps(rnd.Uint32()), Protocol: 1 + rnd.Uint32N(1<<31), Expires: now + 1 + rnd.Int64N(5*3600)}
+		for i := range rnd.IntN(MaxURLs + 1) {
+			u := fmt.Sprintf("wss://%c%s.example:%d/%s", 'a'+i, strings.Repeat("x", rnd.IntN(60)), 1024+rnd.IntN(64512), strings.Repeat("y", rnd.IntN(60)))
+			r.URLs = append(r.URLs, parse(t, u))
+		}
+		if r.Pinned = rnd.IntN(2) == 0; r.Pinned {
+			r.Pin[rnd.IntN(32)] = byte(rnd.Uint32())
+		}
+		for range rnd.IntN(MaxPeers + 1) {
+			r.Peers = append(r.Peers, Key{byte(rnd.Uint32()), byte(rnd.Uint32())})
+		}
+		s := sign(t, r, now-rnd.Int64N(100))
+		got, err := s.Verify(Rules{Now: now})
+		if err != nil || len(s.Value) > MaxValue {
+			t.Fatalf("%d bytes: %v", len(s.Value), err)
+		}
+		// What did not fit are other nodes.
+		r.Key, r.Peers = s.Key, r.Peers[:len(got.Peers):len(got.Peers)]
+		if len(r.Peers) == 0 {
+			r.Peers = nil
+		}
+		if !reflect.DeepEqual(got, r) {
+			t.Fatalf("%+v, want %+v", got, r)
+		}
+	}
+}
+
 // TestBEP44 checks the signature against the bytes that BEP 44 spells out.
 func TestBEP44(t *testing.T) {
 	s := sign(t, example(t), 4)
