@@ -25,16 +25,16 @@ import (
 // The examples of PROTOCOL.md, computed anew. Each group is one block of the
 // document.
 
-type example struct{ name, value string }
+type docExample struct{ name, value string }
 
-func hexed(b []byte) string { return fmt.Sprintf("%x", b) }
+func docHex(b []byte) string { return fmt.Sprintf("%x", b) }
 
-func seeded(name string) ed25519.PrivateKey {
+func docKey(name string) ed25519.PrivateKey {
 	seed := sha256.Sum256([]byte(name))
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
-func open(t *testing.T, name, secret string) derive.Network {
+func docNetwork(t *testing.T, name, secret string) derive.Network {
 	t.Helper()
 	n, err := derive.New(name, []byte(secret))
 	if err != nil {
@@ -43,53 +43,53 @@ func open(t *testing.T, name, secret string) derive.Network {
 	return n
 }
 
-const secret = "correct horse battery staple"
+const docSecret = "correct horse battery staple"
 
-func networkExamples(t *testing.T) []example {
+func networkExamples(t *testing.T) []docExample {
 	id := func(n derive.Network) string {
 		x := n.ID()
-		return hexed(x[:])
+		return docHex(x[:])
 	}
-	return []example{
-		{`id of "peerservers"`, id(open(t, "peerservers", ""))},
-		{`id of "peerservers" with secret "` + secret + `"`, id(open(t, "peerservers", secret))},
+	return []docExample{
+		{`id of "peerservers"`, id(docNetwork(t, "peerservers", ""))},
+		{`id of "peerservers" with secret "` + docSecret + `"`, id(docNetwork(t, "peerservers", docSecret))},
 	}
 }
 
-func targetExamples(t *testing.T) []example {
+func targetExamples(t *testing.T) []docExample {
 	const noon = 1795348800 // 22 November 2026, 12:00:00 UTC
-	o, c := open(t, "peerservers", ""), open(t, "peerservers", secret)
+	o, c := docNetwork(t, "peerservers", ""), docNetwork(t, "peerservers", docSecret)
 	ih := sha1.Sum([]byte("file"))
 	e := derive.Epoch(noon)
 	epochs := func(at int64) string {
 		x, n := derive.Epochs(at)
 		return strings.Trim(fmt.Sprint(x[:n]), "[]")
 	}
-	target := func(x derive.Target) string { return hexed(x[:]) }
-	return []example{
+	target := func(x derive.Target) string { return docHex(x[:]) }
+	return []docExample{
 		{"epochs at 2026-11-22 12:00:00 UTC", epochs(noon)},
 		{"epochs at 2026-11-22 22:00:00 UTC", epochs(noon + 36000)},
 		{"epochs at 2026-11-23 01:59:59 UTC", epochs(noon + 50399)},
 		{"NH, shard 0, open", target(o.Node(e, 0))},
 		{"NH, shard 3, open", target(o.Node(e, 3))},
 		{"NH, shard 0, closed", target(c.Node(e, 0))},
-		{"ih", hexed(ih[:])},
+		{"ih", docHex(ih[:])},
 		{"PH, open", target(o.Swarm(e, ih))},
 		{"PH, closed", target(c.Swarm(e, ih))},
-		{"key", hexed(seeded("b").Public().(ed25519.PublicKey))},
-		{"shard of key", fmt.Sprint(derive.Shard(seeded("b").Public().(ed25519.PublicKey)))},
+		{"key", docHex(docKey("b").Public().(ed25519.PublicKey))},
+		{"shard of key", fmt.Sprint(derive.Shard(docKey("b").Public().(ed25519.PublicKey)))},
 	}
 }
 
-func recordExamples(t *testing.T) []example {
+func recordExamples(t *testing.T) []docExample {
 	u, err := nodeaddr.Parse("wss://b.example", false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const now = 1795348800
-	s, err := record.Sign(seeded("b"), now, record.Record{
+	s, err := record.Sign(docKey("b"), now, record.Record{
 		Caps: record.CapRelay, Protocol: 1, Expires: now + record.Lifetime,
-		URLs: []nodeaddr.URL{u}, Peers: []record.Key{record.Key(seeded("a").Public().(ed25519.PublicKey))},
+		URLs: []nodeaddr.URL{u}, Peers: []record.Key{record.Key(docKey("a").Public().(ed25519.PublicKey))},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -99,22 +99,22 @@ func recordExamples(t *testing.T) []example {
 	}
 	seed := sha256.Sum256([]byte("b"))
 	at := sha1.Sum(append(s.Key[:], record.Salt...))
-	return []example{
-		{"private key (seed)", hexed(seed[:])},
-		{"key", hexed(s.Key[:])},
+	return []docExample{
+		{"private key (seed)", docHex(seed[:])},
+		{"key", docHex(s.Key[:])},
 		{"seq", fmt.Sprint(s.Seq)},
-		{"value", hexed(s.Value)},
-		{"signature", hexed(s.Sig[:])},
-		{"stored under", hexed(at[:])},
+		{"value", docHex(s.Value)},
+		{"signature", docHex(s.Sig[:])},
+		{"stored under", docHex(at[:])},
 	}
 }
 
-func linkOf(t *testing.T) (frames [3][]byte, s handshake.Session) {
+func docLink(t *testing.T) (frames [3][]byte, s handshake.Session) {
 	t.Helper()
 	const url = "wss://b.example:443/federation"
-	id := open(t, "peerservers", "").ID()
+	id := docNetwork(t, "peerservers", "").ID()
 	local := func(name string) handshake.Local {
-		return handshake.Local{Key: seeded(name), Network: id, Versions: []uint32{handshake.Version}}
+		return handshake.Local{Key: docKey(name), Network: id, Versions: []uint32{handshake.Version}}
 	}
 	entropy := func(name string) handshake.Entropy {
 		return handshake.Entropy{Nonce: sha256.Sum256([]byte("nonce " + name)), Scalar: sha256.Sum256([]byte("scalar " + name))}
@@ -141,42 +141,42 @@ func linkOf(t *testing.T) (frames [3][]byte, s handshake.Session) {
 	return [3][]byte{hello, reply, proof}, s
 }
 
-func handshakeExamples(t *testing.T) []example {
-	frames, s := linkOf(t)
-	return []example{
-		{"Hello", hexed(frames[0])},
-		{"HelloReply", hexed(frames[1])},
-		{"Proof", hexed(frames[2])},
-		{"tag key", hexed(s.TagKey[:])},
+func handshakeExamples(t *testing.T) []docExample {
+	frames, s := docLink(t)
+	return []docExample{
+		{"Hello", docHex(frames[0])},
+		{"HelloReply", docHex(frames[1])},
+		{"Proof", docHex(frames[2])},
+		{"tag key", docHex(s.TagKey[:])},
 	}
 }
 
-func tagExamples(t *testing.T) []example {
-	_, s := linkOf(t)
+func tagExamples(t *testing.T) []docExample {
+	_, s := docLink(t)
 	const peer = "-WW0208-AbCdEfGhIjKl"
 	tag := swarm.Tag(s.TagKey, []byte(peer))
-	return []example{
+	return []docExample{
 		{"tag of " + peer, fmt.Sprintf("0x%016x", tag)},
-		{"a join that counts this peer alone, info hash 20 times \"a\"", hexed(frame.AppendJoin(nil, &frame.Join{
+		{"a join that counts this peer alone, info hash 20 times \"a\"", docHex(frame.AppendJoin(nil, &frame.Join{
 			InfoHash: []byte(strings.Repeat("a", 20)), Incomplete: 1, Tagged: true, IncompleteTags: []uint64{tag},
 		}))},
 	}
 }
 
-func limitExamples(*testing.T) (all []example) {
+func limitExamples(*testing.T) (all []docExample) {
 	names := map[string]string{
 		"MaxFrame": "frame", "MaxID": "info hash, peer id", "MaxOfferID": "offer id", "MaxPayload": "payload", "MaxOffers": "offers in a frame",
 		"MaxTags": "tags in a join", "MaxRecords": "records in a frame", "MaxRecord": "record value", "MaxVersions": "versions in a hello", "MaxURL": "url",
 	}
 	v := reflect.ValueOf(frame.DefaultLimits())
 	for i := range v.NumField() {
-		all = append(all, example{names[v.Type().Field(i).Name], fmt.Sprint(v.Field(i).Int())})
+		all = append(all, docExample{names[v.Type().Field(i).Name], fmt.Sprint(v.Field(i).Int())})
 	}
-	return append(all, example{"frame of the handshake", fmt.Sprint(frame.HandshakeLimits().MaxFrame)})
+	return append(all, docExample{"frame of the handshake", fmt.Sprint(frame.HandshakeLimits().MaxFrame)})
 }
 
 // block renders examples as the document has them.
-func block(all []example) string {
+func docBlock(all []docExample) string {
 	var b strings.Builder
 	for _, e := range all {
 		if len(e.value) <= 100-len(e.name) {
@@ -249,13 +249,13 @@ func TestProtocolDocument(t *testing.T) {
 	messages, fields := schemaTables(t)
 	want := map[string]string{"the table of messages": "|---|---|\n" + messages + "\n\n", "the fields": "\n\n" + fields + "\n\n"}
 	blocks := 0
-	for name, all := range map[string][]example{
+	for name, all := range map[string][]docExample{
 		"network": networkExamples(t), "targets": targetExamples(t), "record": recordExamples(t), "handshake": handshakeExamples(t), "tags": tagExamples(t),
 	} {
-		want[name] = "```vectors\n" + block(all) + "\n```\n"
+		want[name] = "```vectors\n" + docBlock(all) + "\n```\n"
 		blocks++
 	}
-	want["limits"] = "```limits\n" + block(limitExamples(t)) + "\n```\n"
+	want["limits"] = "```limits\n" + docBlock(limitExamples(t)) + "\n```\n"
 	for name, w := range want {
 		if !strings.Contains(doc, w) {
 			t.Errorf("%s should read\n%s", name, w)
