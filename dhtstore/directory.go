@@ -247,7 +247,7 @@ func (n *Node) writeAll(ctx context.Context, l *lookup, m method, args func(toke
 }
 
 // resolveLimit bounds Resolve: the addresses come from strangers.
-var resolveLimit = rateLimit{rate: 5, burst: 10}
+func resolveLimit() rateLimit { return rateLimit{rate: 5, burst: 10} }
 
 // Resolve implements [federation.Directory].
 func (n *Node) Resolve(ctx context.Context, addr netip.AddrPort) (federation.Item, error) {
@@ -273,7 +273,7 @@ func (n *Node) Resolve(ctx context.Context, addr netip.AddrPort) (federation.Ite
 func (n *Node) resolve(ctx context.Context, addr netip.AddrPort) (federation.Item, error) {
 	now := time.Now()
 	n.mu.Lock()
-	d := n.resolves.delay(now, resolveLimit, 0)
+	d := n.resolves.delay(now, resolveLimit(), 0)
 	n.resolves.tokens--
 	n.mu.Unlock()
 	if err := sleep(ctx, d); err != nil {

@@ -28,6 +28,7 @@ type guard struct {
 	counts  *counters
 	onQuery func(m *message, size int, from netip.AddrPort) // by the reader
 	usable  func(netip.AddrPort) bool
+	ready   chan struct{} // closed when the node is complete; reads wait
 	closed  chan struct{}
 
 	// Owned by the reader, the one goroutine in ReadFrom.
@@ -67,6 +68,7 @@ const (
 func newGuard(conn net.PacketConn, c *counters, usable func(netip.AddrPort) bool) *guard {
 	return &guard{
 		conn: conn, counts: c, usable: usable,
+		ready:  make(chan struct{}),
 		closed: make(chan struct{}),
 		asked:  make(map[question]inFlight),
 	}
@@ -74,6 +76,11 @@ func newGuard(conn net.PacketConn, c *counters, usable func(netip.AddrPort) bool
 
 // ReadFrom returns the next reply for the library.
 func (g *guard) ReadFrom(b []byte) (int, net.Addr, error) {
+	select {
+	case <-g.ready:
+	case <-g.closed:
+		return 0, nil, net.ErrClosed
+	}
 	backoff := time.Millisecond
 	for {
 		size, addr, err := g.conn.ReadFrom(b)

@@ -22,14 +22,12 @@ import (
 // never publishes a record (as `peerservers dht` runs) is a plain DHT node.
 type Node struct {
 	// Static.
-	cfg        Config
-	local      netip.AddrPort
-	guard      *guard
-	server     *dht.Server
-	budget     *budget
-	counts     counters
-	replyLimit rateLimit
-	pingLimit  rateLimit
+	cfg    Config
+	local  netip.AddrPort
+	guard  *guard
+	server *dht.Server
+	budget *budget
+	counts counters
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -108,19 +106,17 @@ func start(cfg Config, conn net.PacketConn, saved *savedState) (*Node, error) {
 	self := makeID(saved.id, public)
 	n := &Node{
 		cfg: cfg, local: local,
-		budget:     newBudget(cfg.PacketRate),
-		replyLimit: rateLimit{10 * float64(cfg.PacketRate), 20 * float64(cfg.PacketRate)},
-		pingLimit:  rateLimit{10, 40},
-		table:      newTable(self),
-		peers:      newPeerStore(),
-		items:      newItemStore(),
-		tokens:     secret,
-		rand:       rand.New(rand.NewChaCha8(seed)),
-		seen:       saved.seen,
-		saved:      saved.nodes,
-		incoming:   newPerHost(rateLimit{10, 20}, rateLimit{500, 1000}),
-		puts:       newPerHost(rateLimit{10.0 / 60, 10}, rateLimit{10, 100}),
-		pingEach:   newPerHost(rateLimit{1.0 / 60, 1}, rateLimit{1, 2}),
+		budget:   newBudget(cfg.PacketRate),
+		table:    newTable(self),
+		peers:    newPeerStore(),
+		items:    newItemStore(),
+		tokens:   secret,
+		rand:     rand.New(rand.NewChaCha8(seed)),
+		seen:     saved.seen,
+		saved:    saved.nodes,
+		incoming: newPerHost(rateLimit{10, 20}, rateLimit{500, 1000}),
+		puts:     newPerHost(rateLimit{10.0 / 60, 10}, rateLimit{10, 100}),
+		pingEach: newPerHost(rateLimit{1.0 / 60, 1}, rateLimit{1, 2}),
 	}
 	n.formed = make(chan struct{})
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -147,6 +143,7 @@ func start(cfg Config, conn net.PacketConn, saved *savedState) (*Node, error) {
 		return nil, fmt.Errorf("dhtstore: %w", err)
 	}
 	n.server = server
+	close(n.guard.ready) // the library reads since NewServer
 	n.calls.Add(1)
 	go func() {
 		defer n.calls.Done()

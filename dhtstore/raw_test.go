@@ -15,6 +15,7 @@ type rawClient struct {
 	to   netip.AddrPort
 	id   nodeID
 	next int
+	size int // of the last reply
 }
 
 func listenRaw(t testing.TB, ip string) net.PacketConn {
@@ -74,7 +75,7 @@ func (r *rawClient) try(datagram string, patience time.Duration) (*message, erro
 	if err != nil {
 		return nil, err
 	}
-	if size > 1400 {
+	if r.size = size; size > 1400 {
 		r.t.Errorf("a reply of %d bytes", size)
 	}
 	m := new(message)

@@ -12,6 +12,15 @@ import (
 // from then on.
 const maxGain = 3
 
+// Limits over all sources; those per source are in start.
+const (
+	repliesPerSecond = 400
+	pingsPerSecond   = 10
+)
+
+func replyLimit() rateLimit { return rateLimit{repliesPerSecond, 2 * repliesPerSecond} }
+func pingLimit() rateLimit  { return rateLimit{pingsPerSecond, 4 * pingsPerSecond} }
+
 // answer replies to a query. It runs on the reader's goroutine and so does
 // what is cheap only; the costliest is a signature, which has limits of its
 // own.
@@ -22,7 +31,7 @@ func (n *Node) answer(m *message, size int, from netip.AddrPort) {
 	var suspect contact
 	if reply != nil && m.hasID && !m.readOnly {
 		// A new node is verified by a ping before anybody hears of it.
-		if c := (contact{m.id, from}); n.table.wants(now, c) && n.pingEach.allow(now, from) && n.pingAll.allow(now, n.pingLimit) {
+		if c := (contact{m.id, from}); n.table.wants(now, c) && n.pingEach.allow(now, from) && n.pingAll.allow(now, pingLimit()) {
 			suspect = c
 		}
 	}
@@ -48,7 +57,7 @@ func (n *Node) respond(now time.Time, m *message, size int, from netip.AddrPort)
 		return nil
 	case n.cfg.ReadOnly:
 		return nil // BEP 43
-	case !n.replies.allow(now, n.replyLimit):
+	case !n.replies.allow(now, replyLimit()):
 		n.counts.inc(countDropReplies)
 		return nil
 	}
