@@ -285,3 +285,28 @@ func (m *Mesh) takeAskers(s *swarm) {
 		}
 	}
 }
+
+// Refresh sends every swarm's state to key again: over a new link, or after
+// one on which something may have been overtaken.
+func (m *Mesh) Refresh(now time.Duration, key Key) {
+	m.moveTo(now)
+	if n := m.nodes[key]; n != nil {
+		for _, sh := range n.shares {
+			if sh.joined {
+				m.refresh(sh)
+			}
+		}
+	}
+}
+
+// Partners appends the nodes that our join for a swarm was sent to.
+func (m *Mesh) Partners(infoHash string, buf []Key) []Key {
+	if s := m.swarms[infoHash]; s != nil {
+		for _, sh := range s.shares {
+			if sh.joined {
+				buf = append(buf, sh.node.key)
+			}
+		}
+	}
+	return buf
+}

@@ -66,3 +66,19 @@ func (m *Mesh) Counts() Counts {
 		Searches: len(m.searches), Resolves: m.resolves, Dials: len(m.dials),
 	}
 }
+
+// String is a fixed label, fit for a metric.
+func (o Outcome) String() string {
+	names := [Outcomes]string{"ok", "failed", "refused", "self", "wrong_key"}
+	if o >= Outcomes {
+		return "unknown"
+	}
+	return names[o]
+}
+
+// Each calls yield with every swarm's info hash.
+func (m *Mesh) Each(yield func(infoHash string)) {
+	for infoHash := range m.swarms {
+		yield(infoHash)
+	}
+}

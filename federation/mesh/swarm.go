@@ -53,8 +53,10 @@ type swarm struct {
 }
 
 // Touched tells what has become of a swarm of the local tracker. Calls are
-// level-triggered: only the last one counts.
-func (m *Mesh) Touched(now time.Duration, infoHash string, st SwarmState) {
+// level-triggered: only the last one counts. local: our own members may have
+// changed, so that those who share the swarm are to be told; otherwise only
+// theirs have.
+func (m *Mesh) Touched(now time.Duration, infoHash string, st SwarmState, local bool) {
 	m.moveTo(now)
 	s := m.swarms[infoHash]
 	switch {
@@ -71,6 +73,9 @@ func (m *Mesh) Touched(now time.Duration, infoHash string, st SwarmState) {
 		s = m.addSwarm(infoHash, st)
 	default:
 		m.changeSwarm(s, st)
+		if !local {
+			return
+		}
 	}
 	for i := 0; i < len(s.shares); i++ {
 		m.refresh(s.shares[i])

@@ -1,0 +1,368 @@
+package federation
+
+import (
+	"bytes"
+	"encoding/hex"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/draeder/peerservers/federation/frame"
+	"github.com/draeder/peerservers/federation/mesh"
+	"github.com/draeder/peerservers/tracker"
+)
+
+const (
+	// sameTime is how close together two links are taken to be two sides that
+	// dialled at once; beyond, the later one means that the first is dead.
+	sameTime = 15 * time.Second
+	// judgeAfter is how long the side that does not decide waits for the bye
+	// of the one that does.
+	judgeAfter = sameTime + drainFor
+	// maxLinksPerPeer bounds the links of one key that have not ended yet. It
+	// is far beyond what two nodes that dial each other can bring about.
+	maxLinksPerPeer = 2048
+)
+
+// peer is a node with at least one link.
+type peer struct {
+	f       *Federation
+	key     mesh.Key
+	name    string // for the log
+	session *tracker.NodeSession
+
+	// pins counts links from handshake to end; seen is which downs mesh
+	// knows of. Both guarded by Federation.mu.
+	pins int
+	seen uint64
+
+	// cur is the link that everything is sent over; changed under mu.
+	cur   atomic.Pointer[link]
+	downs atomic.Uint64 // how often cur became nil
+
+	mu     sync.Mutex
+	links  []*link
+	shared map[string]*membership
+}
+
+// membership is a swarm that both sides have, or are about to.
+type membership struct {
+	ours   bool   // our join is out
+	theirs bool   // the tracker has theirs
+	last   uint64 // hash of our last join, so that the same is not sent twice
+}
+
+func (f *Federation) newPeer(key mesh.Key) *peer {
+	return &peer{
+		f: f, key: key, name: hex.EncodeToString(key[:4]),
+		session: f.cfg.Tracker.OpenNode(tracker.NodeKey(key), tracker.NodeInfo{FirstSeen: f.firstSeen(key)}),
+		shared:  make(map[string]*membership),
+	}
+}
+
+// addLink takes in a link that has just been proven; false if there are too
+// many.
+func (p *peer) addLink(l *link) bool {
+	p.mu.Lock()
+	if len(p.links) >= maxLinksPerPeer {
+		p.mu.Unlock()
+		return false
+	}
+	p.links = append(p.links, l)
+	cur := p.cur.Load()
+	switch {
+	case cur == nil:
+		p.use(l)
+	case p.better(l, cur):
+		p.use(l)
+		p.lose(cur)
+	default:
+		p.lose(l)
+	}
+	p.mu.Unlock()
+	p.f.sync(p)
+	if cur != nil {
+		p.repeat()
+	}
+	return true
+}
+
+// repeat says everything again. Frames on two links have no order between
+// them, and a node that was restarted knows nothing; said again over the link
+// in use, the last state is what both sides have.
+func (p *peer) repeat() {
+	p.mu.Lock()
+	for _, m := range p.shared {
+		m.last = 0
+	}
+	p.mu.Unlock()
+	p.f.step(func(m *mesh.Mesh, now time.Duration) { m.Refresh(now, p.key) })
+}
+
+// better reports whether l, the newer one, is to be kept instead of cur. Both
+// sides judge by the same facts, so neither asks the other.
+func (p *peer) better(l, cur *link) bool {
+	if cur.byeGot || cur.byeSent || l.opened-cur.opened > sameTime {
+		return true
+	}
+	if l.session.Dialled == cur.session.Dialled {
+		return l.session.Sequence > cur.session.Sequence
+	}
+	return l.session.Dialled == p.decides()
+}
+
+// decides reports whether our key is the smaller one.
+func (p *peer) decides() bool { return bytes.Compare(p.f.key[:], p.key[:]) < 0 }
+
+// use makes l the link in use. The tracker's memberships move with it.
+func (p *peer) use(l *link) {
+	p.session.Attach(l, l.group)
+	p.cur.Store(l)
+}
+
+// lose ends l in favour of another. The side with the smaller key says so at
+// once; the other one only stops sending, so that two clocks which disagree
+// about sameTime cannot end both links. If it waits in vain it says bye too.
+func (p *peer) lose(l *link) {
+	p.f.stats.duplicates.Add(1)
+	if p.decides() {
+		p.bye(l, frame.CodeDuplicate)
+		return
+	}
+	p.f.after(judgeAfter, l.dead, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.cur.Load() != l {
+			p.bye(l, frame.CodeDuplicate)
+		}
+	})
+}
+
+// bye says bye on l, once. Caller holds p.mu.
+func (p *peer) bye(l *link, code frame.Code) {
+	if !l.byeSent {
+		l.byeSent = true
+		l.sayBye(code)
+	}
+}
+
+// byeReceived: all of the other side's frames on l have been read. Ours that
+// are still waiting go out, and that is the end of l.
+func (p *peer) byeReceived(l *link) {
+	p.mu.Lock()
+	l.byeGot = true
+	if p.cur.Load() == l {
+		p.replace(l)
+	}
+	p.bye(l, l.in.Bye.Code)
+	p.mu.Unlock()
+	p.f.sync(p)
+}
+
+// replace finds another link for the one in use, or detaches. Caller holds
+// p.mu.
+func (p *peer) replace(l *link) {
+	for i := len(p.links) - 1; i >= 0; i-- {
+		if o := p.links[i]; o != l && !o.byeGot && !o.byeSent {
+			p.use(o)
+			return
+		}
+	}
+	p.cur.Store(nil)
+	p.downs.Add(1)
+	shared := p.shared
+	p.shared = make(map[string]*membership)
+	p.session.Detach(l)
+	for infoHash := range shared {
+		p.f.cfg.Watcher.touch([]byte(infoHash), touchRemote)
+	}
+}
+
+// removeLink forgets a link that has ended.
+func (p *peer) removeLink(l *link, why error) {
+	p.mu.Lock()
+	for i, o := range p.links {
+		if o == l {
+			last := len(p.links) - 1
+			p.links[i] = p.links[last]
+			p.links[last] = nil
+			p.links = p.links[:last]
+			break
+		}
+	}
+	if p.cur.Load() == l {
+		p.replace(l)
+	}
+	left := p.cur.Load() != nil
+	p.mu.Unlock()
+	p.f.log.Debug("link: down", "key", p.name, "why", why, "another", left)
+	if left {
+		p.repeat()
+	}
+	p.f.release(p)
+}
+
+// close ends every link.
+func (p *peer) close(code frame.Code) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.links {
+		p.bye(l, code)
+	}
+	if cur := p.cur.Load(); cur != nil {
+		p.replace(cur)
+	}
+}
+
+// shares reports whether the other side's part in a swarm is known here.
+func (p *peer) shares(infoHash []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shared[string(infoHash)] != nil
+}
+
+// joinReceived performs a join; false if it goes beyond a bound. Our own join
+// goes out before theirs reaches the tracker, because the tracker may have
+// offers waiting for them, which must not arrive before the join.
+func (p *peer) joinReceived(l *link, j *frame.Join) bool {
+	p.mu.Lock()
+	m := p.shared[string(j.InfoHash)]
+	if m == nil {
+		if len(p.shared) >= p.f.maxShared {
+			p.sendLeave(j.InfoHash)
+			p.mu.Unlock()
+			return false
+		}
+		m = &membership{}
+		p.shared[string(j.InfoHash)] = m
+	}
+	if !m.ours && !p.sendJoin(m, j.InfoHash) || !p.session.Join(tracker.NodeJoin{
+		InfoHash: j.InfoHash, Complete: clampCount(j.Complete), Incomplete: clampCount(j.Incomplete),
+		Tagged: j.Tagged, TagKey: l.session.TagKey, CompleteTags: j.CompleteTags, IncompleteTags: j.IncompleteTags,
+	}) {
+		delete(p.shared, string(j.InfoHash))
+		p.session.Leave(j.InfoHash)
+		p.sendLeave(j.InfoHash)
+		p.mu.Unlock()
+		p.declined(string(j.InfoHash))
+		return true
+	}
+	first := !m.theirs
+	m.theirs = true
+	p.mu.Unlock()
+	p.f.cfg.Watcher.touch(j.InfoHash, touchRemote)
+	if first {
+		infoHash := string(j.InfoHash)
+		p.f.step(func(m *mesh.Mesh, now time.Duration) { m.Joined(now, p.key, infoHash) })
+	}
+	return true
+}
+
+// declined tells mesh of a join that found nothing here: if we have the swarm
+// it is only full, and to join again would end the same way.
+func (p *peer) declined(infoHash string) {
+	_, have := p.f.cfg.Tracker.State([]byte(infoHash))
+	p.f.step(func(m *mesh.Mesh, now time.Duration) {
+		if have {
+			m.Left(now, p.key, infoHash)
+		} else {
+			m.Asked(now, p.key, infoHash)
+		}
+	})
+}
+
+// leaveReceived performs a leave, which clears both directions.
+func (p *peer) leaveReceived(infoHash []byte) {
+	p.mu.Lock()
+	had := p.shared[string(infoHash)] != nil
+	delete(p.shared, string(infoHash))
+	if had {
+		p.session.Leave(infoHash)
+	}
+	p.mu.Unlock()
+	if !had {
+		return
+	}
+	p.f.cfg.Watcher.touch(infoHash, touchRemote)
+	name := string(infoHash)
+	p.f.step(func(m *mesh.Mesh, now time.Duration) { m.Left(now, p.key, name) })
+}
+
+// join sends our state of a swarm, for mesh.
+func (p *peer) join(infoHash string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.shared[infoHash]
+	if m == nil {
+		if p.cur.Load() == nil || len(p.shared) >= p.f.maxShared {
+			return
+		}
+		// Entered before the tracker is asked: should the swarm go in between,
+		// the leave finds the entry.
+		m = &membership{}
+		p.shared[infoHash] = m
+	}
+	if !p.sendJoin(m, []byte(infoHash)) && !m.ours {
+		delete(p.shared, infoHash)
+	}
+}
+
+// leave says that a swarm is gone here, for mesh.
+func (p *peer) leave(infoHash string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shared[infoHash] == nil {
+		return
+	}
+	delete(p.shared, infoHash)
+	p.session.Leave([]byte(infoHash))
+	p.sendLeave([]byte(infoHash))
+}
+
+// rejoin starts a membership afresh whose other half the tracker has lost:
+// the swarm went and came back before anybody looked.
+func (p *peer) rejoin(infoHash string) {
+	p.leave(infoHash)
+	p.join(infoHash)
+}
+
+// has reports whether the tracker was given their part in the swarm.
+func (p *peer) has(infoHash string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.shared[infoHash]
+	return m != nil && m.theirs
+}
+
+// sendJoin sends our state of a swarm; false if there is nothing to send or
+// nowhere to. Caller holds p.mu.
+func (p *peer) sendJoin(m *membership, infoHash []byte) bool {
+	l := p.cur.Load()
+	if l == nil {
+		return false
+	}
+	st, ok := p.f.cfg.Tracker.State(infoHash)
+	if !ok || st.LocalComplete+st.LocalIncomplete == 0 {
+		return false
+	}
+	j := frame.Join{InfoHash: infoHash, Complete: uint64(st.LocalComplete), Incomplete: uint64(st.LocalIncomplete)}
+	if c, i, ok := p.f.cfg.Tracker.Tags(infoHash, l.session.TagKey, nil, nil); ok && len(c)+len(i) > 0 {
+		j.Tagged, j.CompleteTags, j.IncompleteTags = true, c, i
+		j.Complete, j.Incomplete = uint64(len(c)), uint64(len(i))
+	}
+	b := frame.AppendJoin(nil, &j)
+	sum := maphash.Bytes(p.f.seed, b)
+	if m.ours && m.last == sum {
+		return true
+	}
+	m.ours, m.last = true, sum
+	l.send(b, false)
+	return true
+}
+
+func (p *peer) sendLeave(infoHash []byte) {
+	if l := p.cur.Load(); l != nil {
+		l.sendLeave(infoHash)
+	}
+}
