@@ -1,0 +1,129 @@
+package swarm
+
+import (
+	"fmt"
+	"testing"
+)
+
+// Invariant 8: a node's offers are metered for each swarm, and leaving and
+// joining again does not refill the meter.
+func TestNodeOffersAreMetered(t *testing.T) {
+	w := newWorld(t, Config{})
+	w.announce("A", "H", "p")
+	w.join("N", "H", 0, 1)
+	placed := func(tries int) (n int) {
+		for i := range tries {
+			w.nodeOffers("N", "H", fmt.Sprint("q", i), fmt.Sprint("o", i))
+			n += w.oc.Offers
+		}
+		return n
+	}
+	if n := placed(300); n != 2*20*1+64 {
+		t.Fatalf("%d at once", n)
+	}
+	w.expect(w.nodeOffers("N", "H", "q", "1"), fmt.Sprintf(`N: refused H "1" of q: %d`, RefuseLimit))
+	w.done(w.tb.NodeLeave(w.now, w.c("N"), []byte("H"), nil))
+	w.join("N", "H", 0, 1)
+	if n := placed(10); n != 0 {
+		t.Fatalf("%d after joining again", n)
+	}
+	w.now += 15 * second
+	if n := placed(300); n != 104 {
+		t.Fatalf("%d after the refill", n)
+	}
+	// One frame has no more than one announce's offers.
+	w.now += 15 * second
+	for i := range 30 {
+		w.announce(fmt.Sprint("B", i), "H", fmt.Sprint("r", i))
+	}
+	var ids []string
+	for i := range 25 {
+		ids = append(ids, fmt.Sprint("f", i))
+	}
+	w.nodeOffers("N", "H", "q", ids...)
+	if w.oc.Offers != 20 || w.to(EffectNodeRefused)["N"] != 5 || len(w.to(EffectOffer)) != 20 {
+		t.Fatal(w.oc, w.to(EffectOffer))
+	}
+}
+
+// Invariant 8: the ledger is bounded.
+func TestLedgerIsBounded(t *testing.T) {
+	w := newWorld(t, Config{MaxLedger: 3, MaxParkedBytes: 1 << 20})
+	for _, p := range []string{"q", "r", "s", "u"} {
+		w.announce("B"+p, "H", p)
+	}
+	w.join("N", "H", 0, 9)
+	w.announce("A", "H", "p", offers("1", "2", "3", "4", "5"))
+	if w.oc.Offers != 3 || w.tb.Stats().Ledger != 3 || w.tb.Stats().Dropped[DropLedgerFull] != 2 {
+		t.Fatal(w.oc, w.tb.Stats())
+	}
+	if st := w.state("H"); st.Parked != 0 {
+		t.Fatal(st)
+	}
+	w.expect(w.nodeOffers("N", "H", "z", "1"), fmt.Sprintf(`N: refused H "1" of z: %d`, RefuseLimit))
+	w.now += 225 * second
+	w.nodeOffers("N", "H", "z", "1")
+	if w.oc.Offers != 1 || w.tb.Stats().Ledger != 1 {
+		t.Fatal(w.oc, w.tb.Stats())
+	}
+}
+
+// Invariant 8: members, swarms and an owner's peers are bounded; whoever is
+// over a bound gets an ordinary reply, which re-arms its timer.
+func TestMembersAreBounded(t *testing.T) {
+	w := newWorld(t, Config{MaxMembers: 4, MaxSwarms: 2, MaxPerOwnerSwarm: 2})
+	full := func(d Drop, want string, got []string) {
+		t.Helper()
+		w.expect(got, want)
+		if w.oc.Drop != d || w.oc.Standing != StandingNone || w.oc.Touched {
+			t.Fatal(w.oc)
+		}
+	}
+	w.announce("A", "H", "p")
+	w.announce("A", "H", "q")
+	full(DropOwnerFull, "A: reply H 0/2", w.announce("A", "H", "r", offers("1")))
+	w.announce("B", "H2", "p")
+	full(DropSwarmsFull, "B: reply H3 0/0", w.announce("B", "H3", "p"))
+	w.announce("B", "H2", "q")
+	full(DropMembersFull, "C: reply H2 0/2", w.announce("C", "H2", "r"))
+	w.announce("C", "H", "p") // a claim
+	w.leave("A", "H", "q")
+	w.announce("C", "H", "r")
+	w.now += 31 * second
+	full(DropNone, "C: reply H 0/2", nil2(w, "C", "H", "p"))
+	w.now += 31 * second
+	w.c("C")
+	full(DropMembersFull, "A: reply H 0/2", w.announce("A", "H", "s"))
+}
+
+// nil2 claims a peer id from a silent owner and clears the outcome.
+func nil2(w *world, from, hash, peer string) []string {
+	got := w.announce(from, hash, peer)
+	if w.oc.Standing != StandingMember {
+		w.t.Fatal(w.oc)
+	}
+	w.oc = Outcome{}
+	return got
+}
+
+// Invariant 5 and 8: a swarm has MaxNodes nodes; those met long ago are not
+// kept out by many new keys.
+func TestNodesAreBounded(t *testing.T) {
+	w := newWorld(t, Config{MaxNodes: 3})
+	w.announce("A", "H", "p")
+	for i := range 4 {
+		w.join(fmt.Sprint("N", i), "H", 0, 1, prefix("", 500*second))
+	}
+	if w.oc.Drop != DropNodesFull || w.state("H").Nodes != 3 {
+		t.Fatal(w.oc, w.state("H"))
+	}
+	w.join("old", "H", 0, 1, prefix("", 400*second))
+	if w.oc.Drop != DropNone || w.state("H").Nodes != 3 || w.tb.Stats().Dropped[DropNodeDisplaced] != 1 {
+		t.Fatal(w.oc, w.state("H"))
+	}
+	for i := range 10 { // nor does the list of those who left grow
+		w.done(w.tb.NodeLeave(w.now, w.c("old"), []byte("H"), nil))
+		w.join(fmt.Sprint("M", i), "H", 0, 1, prefix("", 0))
+		w.done(w.tb.NodeLeave(w.now, w.c(fmt.Sprint("M", i)), []byte("H"), nil))
+	}
+}

@@ -1,0 +1,149 @@
+package swarm
+
+import (
+	"bytes"
+)
+
+func (m *model) join(node *conn, h string, j *NodeJoin, tags map[string]bool) {
+	out, _ := m.tb.NodeJoin(m.now, node, j, nil)
+	s := m.swms[h]
+	if s == nil {
+		if len(out) != 0 {
+			m.fail("a join to nothing did something")
+		}
+		return
+	}
+	nd := s.nodes[node]
+	if nd == nil {
+		nd = &mnode{}
+		s.nodes[node] = nd
+	}
+	c, i := m.weight(s, nd)
+	before := c + i
+	nd.complete, nd.incomplete, nd.tags = j.Complete, j.Incomplete, tags
+	c, i = m.weight(s, nd)
+	peers := c + i - before
+	per := map[string]int{}
+	for _, e := range out {
+		x := s.members[string(e.PeerID)]
+		if e.Kind != EffectNodeOffer || e.To != node || x == nil || !bytes.Equal(x.parked[0].Key, e.Offer.Key) {
+			m.fail("%s was not parked", text(&e))
+		}
+		if _, here := tags[string(e.PeerID)]; here {
+			m.fail("%s: its own node", text(&e))
+		}
+		x.parked = x.parked[1:]
+		if per[string(e.PeerID)]++; per[string(e.PeerID)] > peers {
+			m.fail("more offers of one peer than there are new peers")
+		}
+		m.send(msent{to: node, hash: h, from: string(e.PeerID), key: string(e.Offer.Key), payload: string(e.Offer.Payload)})
+		m.gave(h, node)
+		m.did["flushed"]++
+	}
+	for p, x := range s.members {
+		if _, here := tags[p]; peers > 0 && !here && per[p] < peers && len(x.parked) > 0 && len(out) < 40*peers {
+			m.fail("%s has offers parked although there are remote peers", p)
+		}
+	}
+}
+
+func (m *model) nodeOffers(node *conn, h, p string, offers []Offer) {
+	out, _ := m.tb.NodeOffers(m.now, node, []byte(h), []byte(p), offers, nil)
+	if len(out) != len(offers) {
+		m.fail("%d effects of %d offers", len(out), len(offers))
+	}
+	s := m.swms[h]
+	why := RefuseNone
+	switch {
+	case s == nil || s.nodes[node] == nil:
+		why = RefuseNotJoined
+	case s.members[p] != nil:
+		why = RefuseLocalPeer
+	}
+	room, given := 0, 0
+	local := map[*conn]int{}
+	if why == RefuseNone {
+		for q, x := range s.members {
+			if _, dup := s.nodes[node].tags[q]; !dup {
+				local[x.owner]++
+				room++
+			}
+		}
+	}
+	limited := false
+	for _, e := range out {
+		if e.Kind == EffectNodeRefused {
+			limited = limited || e.Reason == RefuseLimit
+			if e.To != node || why != RefuseNone && e.Reason != why {
+				m.fail("%s, want %d", text(&e), why)
+			}
+			continue
+		}
+		if local[e.To]--; e.Kind != EffectOffer || why != RefuseNone || local[e.To] < 0 {
+			m.fail("%s must not be", text(&e))
+		}
+		given++
+		m.send(msent{to: e.To, origin: node, hash: h, from: p, key: string(e.Offer.Key)})
+		m.did["from node"]++
+	}
+	if why == RefuseNone && !limited && given != min(len(offers), room) {
+		m.fail("%d of %d offers given to %d", given, len(offers), room)
+	}
+}
+
+func (m *model) nodeAnswer(node *conn, h, p, to, key string) {
+	out, _ := m.tb.NodeAnswer(m.now, node, &Answer{InfoHash: []byte(h), PeerID: []byte(p), ToPeerID: []byte(to), OfferKey: []byte(key)}, nil)
+	s := m.swms[h]
+	i := m.find(node, h, to, key)
+	if s == nil || s.members[p] != nil || p == to || i < 0 {
+		if len(out) != 0 {
+			m.fail("a node's answer passed: %s", text(&out[0]))
+		}
+		return
+	}
+	m.spend(i)
+	if nd := s.nodes[node]; nd != nil {
+		nd.proven, nd.unanswered = true, 0
+	}
+	want := 0
+	if s.members[to] != nil {
+		want = 1
+		m.did["answered by node"]++
+	}
+	if len(out) != want || want == 1 && (out[0].To != s.members[to].owner || out[0].Kind != EffectAnswer) {
+		m.fail("%d effects of a node's answer", len(out))
+	}
+}
+
+func (m *model) nodeRefused(node *conn, h, p string, o Offer) {
+	out, _ := m.tb.NodeRefused(m.now, node, []byte(h), []byte(p), o, RefuseNoPeer, nil)
+	i := m.find(node, h, p, string(o.Key))
+	if i < 0 || m.sent[i].payload != string(o.Payload) {
+		if len(out) != 0 {
+			m.fail("a refusal passed")
+		}
+		return
+	}
+	x := m.sent[i]
+	m.spend(i)
+	s := m.swms[h]
+	if s == nil || s.members[p] == nil || x.redrawn {
+		if len(out) != 0 {
+			m.fail("an offer was drawn again")
+		}
+		return
+	}
+	if len(out) > 1 || len(out) == 0 && len(s.members) > 1 {
+		m.fail("%d effects of a refusal", len(out))
+	}
+	for _, e := range out {
+		if e.To == node || e.Kind == EffectOffer && m.owned(h, e.To) == 0 {
+			m.fail("%s is no second receiver", text(&e))
+		}
+		if e.Kind == EffectNodeOffer {
+			m.gave(h, e.To)
+		}
+		m.send(msent{to: e.To, hash: h, from: p, key: string(o.Key), payload: string(o.Payload), redrawn: true})
+		m.did["redrawn"]++
+	}
+}
