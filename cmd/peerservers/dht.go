@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+
+	"github.com/draeder/peerservers/dhtstore"
+)
+
+// dhtCommand runs a DHT node that stores for others and wants nothing.
+type dhtCommand struct {
+	Listen       string   `default:":7000" placeholder:"HOST:PORT" help:"UDP address, IPv4 (default ${default})."`
+	DHTBootstrap []string `name:"dht-bootstrap" placeholder:"HOST:PORT" help:"A DHT node to join. Repeatable. Without any, this is the first."`
+	DataDir      string   `placeholder:"DIR" help:"Where to keep the routing table. By default nowhere."`
+}
+
+// Validate implements kong's validation.
+func (c *dhtCommand) Validate() error {
+	errs := []error{hostPort("--listen", c.Listen)}
+	for _, addr := range c.DHTBootstrap {
+		errs = append(errs, bootstrap(addr, true))
+	}
+	return errors.Join(errs...)
+}
+
+// Run implements kong's run.
+func (c *dhtCommand) Run(ctx context.Context, con *console) error {
+	if c.DataDir != "" {
+		_, release, err := openDataDir(c.DataDir)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	node, err := dhtstore.New(dhtstore.Config{
+		Listen:    c.Listen,
+		Bootstrap: c.DHTBootstrap,
+		Dir:       c.DataDir,
+		// It is for private networks: it must know their nodes.
+		AllowPrivate: true,
+		Log:          con.log,
+	})
+	if err != nil {
+		return listenError("--listen", c.Listen, err)
+	}
+	con.printf("DHT node listening on %v (UDP); others start from it with --dht-bootstrap %v", node.LocalAddr(), reachable(node.LocalAddr()))
+	<-ctx.Done()
+	return node.Close()
+}
+
+// reachable is how others on this machine reach what listens on addr.
+func reachable(addr netip.AddrPort) netip.AddrPort {
+	if addr.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), addr.Port())
+	}
+	return addr
+}
+
+// listenError names the flag if an address could not be listened on.
+func listenError(flag, addr string, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "listen" {
+		return wrong(flag, addr, "free the port or give another", "%w", op.Err)
+	}
+	return err
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/draeder/peerservers/dhtstore"
+	"github.com/draeder/peerservers/federation"
+	"github.com/draeder/peerservers/federation/identity"
+	"github.com/draeder/peerservers/federation/nodeaddr"
+	"github.com/draeder/peerservers/tracker"
+)
+
+// nodesName is the file in the data directory with what is known of others.
+const nodesName = "nodes.json"
+
+// federated is the federation of a node with what it stands on.
+type federated struct {
+	cfg     federation.Config
+	watcher *federation.Watcher
+	dht     *dhtstore.Node
+	node    *federation.Federation // once joined
+	release func()
+	boot    string // the DHT nodes to start from, for a person
+}
+
+// openFederation takes the data directory, the key and the DHT port.
+func (c *serveCommand) openFederation(log *slog.Logger, listeners []net.Listener) (*federated, error) {
+	network, err := network(c.NetworkSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	dir, release, err := openDataDir(c.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	f := &federated{watcher: federation.NewWatcher(), release: release}
+	key, created, err := identity.LoadOrCreate(dir)
+	if err != nil {
+		f.close()
+		return nil, wrong("--data-dir", dir, "give a directory of the node's own", "%w", err)
+	}
+	if created {
+		log.Info("made this node's key", "dir", dir)
+	}
+	boot := orPublic(c.DHTBootstrap)
+	f.boot = strings.Join(boot, ", ")
+	listen := c.dhtListen(listeners)
+	f.dht, err = dhtstore.New(dhtstore.Config{
+		Listen:       listen,
+		Bootstrap:    boot,
+		Dir:          dir,
+		AllowPrivate: c.AllowPrivate,
+		// A leaf that answered would be named by others and then not reached.
+		ReadOnly:   len(c.NodeURL) == 0,
+		PacketRate: c.DHTRate,
+		Log:        log,
+	})
+	if err != nil {
+		f.close()
+		return nil, listenError("--dht-listen", listen, err)
+	}
+	f.cfg = federation.Config{
+		Key: key, Network: network,
+		Watcher: f.watcher, Directory: f.dht,
+		URLs: parseURLs(c.NodeURL, c.AllowPrivate), Seeds: parseURLs(c.Seed, c.AllowPrivate),
+		AllowPrivate: c.AllowPrivate, NoRendezvous: c.NoRendezvous,
+		Own:    addrs(listeners),
+		Store:  federation.FileStore{Path: filepath.Join(dir, nodesName)},
+		Logger: log,
+	}
+	return f, nil
+}
+
+// join makes the federation of a tracker.
+func (f *federated) join(tr *tracker.Tracker) (err error) {
+	f.cfg.Tracker = tr
+	f.node, err = federation.New(f.cfg)
+	return err
+}
+
+func (f *federated) close() {
+	if f.dht != nil {
+		f.dht.Close()
+	}
+	f.release()
+}
+
+func (f *federated) stats() (*dhtstore.Stats, *federation.Stats) {
+	d, n := f.dht.Stats(), f.node.Stats()
+	return &d, &n
+}
+
+// linkPaths are where links come in: below each node URL, and at the root for
+// proxies that take a URL's path off.
+func (f *federated) linkPaths() []string {
+	paths := []string{nodeaddr.LinkPath}
+	for _, u := range f.cfg.URLs {
+		if p := u.Path + nodeaddr.LinkPath; !slices.Contains(paths, p) {
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}
+
+// describe says how far federation got, which at the start is what it will
+// try, and what would get it further.
+func (f *federated) describe() string {
+	key := hex.EncodeToString(f.cfg.Key.Public().(ed25519.PublicKey)[:4])
+	dht := fmt.Sprintf("DHT on UDP %v, bootstrap %s", f.dht.LocalAddr(), f.boot)
+	if len(f.cfg.URLs) == 0 {
+		return fmt.Sprintf("node %s is a leaf: it dials other nodes, and none can dial it. To be reachable, make a public wss:// URL lead here and give it with --node-url. %s", key, dht)
+	}
+	var list []string
+	for _, u := range f.cfg.URLs {
+		list = append(list, u.String())
+	}
+	return fmt.Sprintf("node %s is reachable at %s; %s", key, strings.Join(list, ", "), dht)
+}
+
+// announceFirstLink prints one line when another node is found.
+func (f *federated) announceFirstLink(ctx context.Context, con *console) {
+	started := time.Now()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		links := f.node.Status().Links
+		if len(links) == 0 {
+			continue
+		}
+		l := links[0]
+		at := "a leaf"
+		if len(l.URLs) > 0 {
+			at = l.URLs[0]
+		}
+		con.printf("federation: first link up after %v, with node %.8s (%s)", time.Since(started).Round(time.Millisecond), l.Key, at)
+		return
+	}
+}
+
+// dhtListen is where the DHT node listens. Nobody asks a leaf anything, so its
+// port does not matter. Others are named by their port, and low ones are not
+// asked (dhtstore, named).
+func (c *serveCommand) dhtListen(listeners []net.Listener) string {
+	const lowest, fallback = 1024, 8000
+	switch {
+	case c.DHTListen != "":
+		return c.DHTListen
+	case len(c.NodeURL) == 0:
+		return ":0"
+	}
+	if port := addrs(listeners)[0].Port(); port >= lowest {
+		return ":" + strconv.Itoa(int(port))
+	}
+	return ":" + strconv.Itoa(fallback)
+}
+
+func addrs(listeners []net.Listener) (list []netip.AddrPort) {
+	for _, l := range listeners {
+		a := l.Addr().(*net.TCPAddr).AddrPort()
+		list = append(list, netip.AddrPortFrom(a.Addr().Unmap(), a.Port()))
+	}
+	return list
+}
+
+// parseURLs reads URLs that Validate has read before.
+func parseURLs(list []string, allowPrivate bool) (urls []nodeaddr.URL) {
+	for _, s := range list {
+		if u, err := nodeaddr.Parse(s, allowPrivate); err == nil {
+			urls = append(urls, u)
+		}
+	}
+	return urls
+}
