@@ -1,0 +1,529 @@
+package wsserver
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/draeder/peerservers/tracker"
+	"github.com/draeder/peerservers/tracker/access"
+)
+
+// Case 49: a drain closes with 1001 and says nothing else; nobody new gets in;
+// Serve ends by itself.
+func TestDrain(t *testing.T) {
+	in := start(t, nil)
+	var cs []*client
+	for i := range 10 {
+		c := in.dial("/")
+		c.join(hash, pid(fmt.Sprint(i)))
+		cs = append(cs, c)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		ended <- in.srv.Shutdown(ctx)
+	}()
+	for _, c := range cs {
+		op, p, err := c.readFrame()
+		if err != nil || op != opClose || len(p) < 2 || int(p[0])<<8|int(p[1]) != 1001 {
+			t.Fatalf("opcode %x, payload %q, %v: want only a close with 1001", op, p, err)
+		}
+		c.write(frame(fin|opClose, p))
+		c.expectEOF()
+		c.nc.Close()
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if _, err := net.Dial("tcp", in.addr); err == nil {
+		t.Error("a socket was accepted after the drain")
+	}
+	w := httptest.NewRecorder()
+	in.srv.ServeHTTP(w, httptest.NewRequest("GET", "/health", nil))
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("/health: %d", w.Code)
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Upgrade", "websocket")
+	w = httptest.NewRecorder()
+	in.srv.ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("upgrade: %d", w.Code)
+	}
+	if n := in.members(hash); n != 0 {
+		t.Errorf("%d members", n)
+	}
+}
+
+// Clients that do not answer the close are dropped when the time is over.
+func TestDrainIsBounded(t *testing.T) {
+	in := start(t, nil)
+	c := in.dial("/")
+	c.join(hash, pid("a"))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := in.srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if n := in.srv.Stats().Conns; n != 0 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// The handler alone, in another program's server.
+func TestEmbedded(t *testing.T) {
+	trk, err := tracker.New(tracker.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := New(Config{Tracker: trk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := httptest.NewTLSServer(srv)
+	defer host.Close()
+	nc, err := net.Dial("tcp", host.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := upgradeClient(t, tlsClient(t, nc), "/announce")
+	c.join(hash, pid("a"))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	go srv.Shutdown(ctx)
+	c.expectCloseOnly(1001)
+}
+
+// Limits: 503 above the bound on connections, 429 above that of one address,
+// and places are given back.
+func TestConnectionLimits(t *testing.T) {
+	in := start(t, func(c *Config, _ *tracker.Config) { c.MaxConns, c.AllowPrivate = 2, true })
+	a, b := in.dial("/"), in.dial("/")
+	a.join(hash, pid("a"))
+	status := func(in *instance) int {
+		nc, err := net.Dial("tcp", in.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		c := requestUpgrade(t, nc, "/")
+		return c.resp.StatusCode
+	}
+	if got := status(in); got != http.StatusServiceUnavailable {
+		t.Errorf("third connection: %d", got)
+	}
+	if resp, _ := in.get("GET", "/health"); resp.StatusCode != 200 {
+		t.Errorf("a full server's /health: %d", resp.StatusCode)
+	}
+	b.nc.Close()
+	in.until("the place is free", func() bool { return in.srv.Stats().Conns == 1 })
+	if got := status(in); got != http.StatusSwitchingProtocols {
+		t.Errorf("after one left: %d", got)
+	}
+
+	one := start(t, func(c *Config, _ *tracker.Config) { c.MaxConnsPerIP, c.AllowPrivate = 1, false })
+	one.dial("/").join(hash, pid("a"))
+	if got := status(one); got != http.StatusTooManyRequests {
+		t.Errorf("second connection of one address: %d", got)
+	}
+	// Far above the bound, sockets are closed without a word.
+	var ncs []net.Conn
+	for range 40 {
+		// One that is reset before Dial returns was refused as well.
+		if nc, err := net.Dial("tcp", one.addr); err == nil {
+			ncs = append(ncs, nc)
+		}
+	}
+	one.until("sockets are refused", func() bool { return one.srv.Stats().Refused["ip_sockets"] > 0 })
+	for _, nc := range ncs {
+		nc.Close()
+	}
+}
+
+// Cases 31 and the rows on origins and paths.
+func TestTurnedAway(t *testing.T) {
+	deny := filepath.Join(t.TempDir(), "deny")
+	os.WriteFile(deny, []byte(strings.Repeat("61", 20)), 0o600)
+	rules, err := access.New(access.Config{DenyHashes: deny, DenyOrigins: []string{"https://evil.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := start(t, func(c *Config, tc *tracker.Config) {
+		c.Access, tc.Access = rules, rules
+		c.Paths = []string{"/announce", "/private/{token}"}
+	})
+	for _, c := range []struct {
+		path, origin string
+		want         int
+	}{
+		{"/announce", "", 101},
+		{"/announce/", "https://good.example", 101},
+		{"/announce", "https://evil.example", 403},
+		{"/private/abc", "", 101},
+		{"/private/", "", 404},
+		{"/private/a/b", "", 404},
+		{"/", "", 404},
+	} {
+		nc, err := net.Dial("tcp", in.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var headers []string
+		if c.origin != "" {
+			headers = []string{"Origin: " + c.origin}
+		}
+		if got := requestUpgrade(t, nc, c.path, headers...).resp.StatusCode; got != c.want {
+			t.Errorf("%s from %q: %d, want %d", c.path, c.origin, got, c.want)
+		}
+		nc.Close()
+	}
+	c := in.dial("/announce")
+	c.send(announce(hash, pid("a")))
+	if m := c.recvJSON(); m.Failure == "" || *m.InfoHash != hash || m.Action != "announce" {
+		t.Errorf("denied hash: %+v", m)
+	}
+	c.join(hash2, pid("a"))
+}
+
+// A token in the URL reaches the rules.
+func TestTokenInURL(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	os.WriteFile(file, []byte("sesame\n"), 0o600)
+	rules, err := access.New(access.Config{Tokens: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := start(t, func(c *Config, tc *tracker.Config) {
+		tc.Access = rules
+		c.Paths = []string{"/", "/t/{token}"}
+	})
+	in.dial("/?token=sesame").join(hash, pid("a"))
+	in.dial("/t/sesame").join(hash, pid("b"))
+	c := in.dial("/t/wrong")
+	c.send(announce(hash, pid("c")))
+	if m := c.recvJSON(); m.Failure == "" {
+		t.Errorf("wrong token: %+v", m)
+	}
+}
+
+// Another protocol shares the port: its path and subprotocol together.
+func TestOtherProtocol(t *testing.T) {
+	in := start(t, func(c *Config, _ *tracker.Config) {
+		c.Protocols = []Protocol{{Path: "/federation", Name: "peerservers.v1",
+			Handler: func(conn net.Conn, br *bufio.Reader, r *http.Request) {
+				defer conn.Close()
+				b, _ := br.ReadByte()
+				conn.Write([]byte{b, b})
+			}}}
+	})
+	c := in.dial("/federation", "Sec-WebSocket-Protocol: other, peerservers.v1")
+	if got := c.resp.Header.Get("Sec-Websocket-Protocol"); got != "peerservers.v1" {
+		t.Errorf("selected %q", got)
+	}
+	c.write([]byte("x"))
+	if b, err := io.ReadAll(c.br); err != nil || string(b) != "xx" {
+		t.Errorf("%q %v", b, err)
+	}
+	for _, c := range []*client{in.dial("/federation"), in.dial("/elsewhere", "Sec-WebSocket-Protocol: peerservers.v1")} {
+		if got, ok := c.resp.Header["Sec-Websocket-Protocol"]; ok {
+			t.Errorf("selected %q for a client", got)
+		}
+		c.join(hash, pid("a"))
+	}
+	in.until("its place is free", func() bool { return in.srv.Stats().Conns == 2 })
+}
+
+// A handler that never ends does not keep Serve from ending.
+func TestOtherProtocolIsAborted(t *testing.T) {
+	ended := make(chan struct{})
+	in := start(t, func(c *Config, _ *tracker.Config) {
+		c.Protocols = []Protocol{{Path: "/f", Name: "x", Handler: func(conn net.Conn, br *bufio.Reader, _ *http.Request) {
+			io.Copy(io.Discard, br)
+			conn.Close()
+			close(ended)
+		}}}
+	})
+	in.dial("/f", "Sec-WebSocket-Protocol: x")
+	if err := in.stop(); err != nil {
+		t.Error(err)
+	}
+	<-ended
+}
+
+// Slowloris: headers that never end are given up, and meanwhile others are
+// served, on the same port and whether or not they are TLS.
+func TestSlowloris(t *testing.T) {
+	in := start(t, func(c *Config, _ *tracker.Config) {
+		c.HeaderTimeout = 300 * time.Millisecond
+		c.CertFile, c.KeyFile = writeCert(t, t.TempDir(), "one")
+	})
+	var slow []net.Conn
+	for _, begin := range []string{"", "G", "GET / HTTP/1.1\r\nHost: x\r\nX-A: ", "\x16", "\x16\x03\x01\x02\x00\x01"} {
+		nc, err := net.Dial("tcp", in.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		io.WriteString(nc, begin)
+		slow = append(slow, nc)
+	}
+	in.dial("/").join(hash, pid("a"))
+	for i, nc := range slow {
+		nc.SetReadDeadline(time.Now().Add(patience))
+		if _, err := io.Copy(io.Discard, nc); isTimeout(err) {
+			t.Errorf("connection %d was kept", i)
+		}
+	}
+	nc, err := net.Dial("tcp", in.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	resp, _ := request(t, nc, "GET", "/", "X-Large: "+strings.Repeat("x", 64<<10))
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("64 KiB of headers: %d", resp.StatusCode)
+	}
+}
+
+func TestBadHandshakes(t *testing.T) {
+	in := start(t, nil)
+	const good = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+	for _, c := range []struct {
+		old, new string
+		want     int
+	}{
+		{"", "", 101},
+		{"GET", "POST", 405},
+		{"Version: 13", "Version: 8", 426},
+		{"AAAAAAAAAAAAAAAAAAAAAA==", "AAAA", 400},
+		{"AAAAAAAAAAAAAAAAAAAAAA==", "!!!!!!!!!!!!!!!!!!!!!!==", 400},
+		{"Connection: Upgrade", "Connection: close", 400},
+	} {
+		nc, err := net.Dial("tcp", in.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.SetDeadline(time.Now().Add(patience))
+		io.WriteString(nc, strings.Replace(good, c.old, c.new, 1))
+		resp, err := http.ReadResponse(bufio.NewReader(nc), &http.Request{Method: "GET"})
+		if err != nil {
+			t.Fatalf("%s: %v", c.new, err)
+		}
+		if resp.StatusCode != c.want {
+			t.Errorf("%q for %q: %d, want %d", c.new, c.old, resp.StatusCode, c.want)
+		}
+		if c.want == 426 && resp.Header.Get("Sec-Websocket-Version") != "13" {
+			t.Error("426 without the version to use")
+		}
+		nc.Close()
+	}
+}
+
+// Behind proxies: the client is the nearest address that is not trusted.
+func TestForwarded(t *testing.T) {
+	in := start(t, func(c *Config, _ *tracker.Config) {
+		c.TrustedProxies = prefixes("127.0.0.0/8", "10.0.0.0/8", "2001:db8::/32")
+	})
+	for _, c := range []struct {
+		remote, want string
+		headers      []string
+	}{
+		{"192.0.2.1:5", "192.0.2.1:5", []string{"198.51.100.1"}}, // no proxy of ours
+		{"127.0.0.1:5", "127.0.0.1:5", nil},
+		{"127.0.0.1:5", "198.51.100.1:0", []string{"198.51.100.1"}},
+		{"127.0.0.1:5", "198.51.100.2:0", []string{"198.51.100.1, 198.51.100.2"}},
+		{"127.0.0.1:5", "198.51.100.1:0", []string{"203.0.113.9", "198.51.100.1, 10.1.1.1"}},
+		{"127.0.0.1:5", "198.51.100.1:44", []string{"198.51.100.1:44"}},
+		{"127.0.0.1:5", "[2001:db9::1]:0", []string{"2001:db9::1, 2001:db8::2"}},
+		{"127.0.0.1:5", "[2001:db9::1]:7", []string{"[2001:db9::1]:7"}},
+		{"127.0.0.1:5", "10.1.1.1:0", []string{"198.51.100.1, nonsense, 10.1.1.1"}},
+		{"[::ffff:127.0.0.1]:5", "198.51.100.1:0", []string{"198.51.100.1"}},
+		{"@", "invalid AddrPort", []string{"198.51.100.1"}},
+	} {
+		r := &http.Request{RemoteAddr: c.remote, Header: http.Header{"X-Forwarded-For": c.headers}}
+		if got := in.srv.clientAddr(r).String(); got != c.want {
+			t.Errorf("%s with %q: %s, want %s", c.remote, c.headers, got, c.want)
+		}
+	}
+}
+
+// The PROXY protocol counts from trusted addresses only.
+func TestProxyProtocol(t *testing.T) {
+	for _, trusted := range []string{"127.0.0.0/8", "192.0.2.0/24"} {
+		in := start(t, func(c *Config, _ *tracker.Config) {
+			c.TrustedProxies, c.ProxyProtocol = prefixes(trusted), true
+		})
+		nc, err := net.Dial("tcp", in.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(nc, "PROXY TCP4 203.0.113.7 198.51.100.1 40000 443\r\n")
+		c := requestUpgrade(t, nc, "/")
+		if trusted != "127.0.0.0/8" {
+			if c.resp.StatusCode != 400 {
+				t.Errorf("from a stranger: %s", c.resp.Status)
+			}
+			continue
+		}
+		c.join(hash, pid("a"))
+		in.srv.mu.Lock()
+		for k := range in.srv.conns {
+			if got := k.session.Client().Addr.String(); got != "203.0.113.7:40000" {
+				t.Errorf("client %s", got)
+			}
+		}
+		in.srv.mu.Unlock()
+		in.dial("/").join(hash, pid("b")) // without a header
+	}
+}
+
+// Case 46: the pages, as their consumers read them.
+func TestStatsPages(t *testing.T) {
+	in := start(t, func(c *Config, _ *tracker.Config) { c.HashList = true })
+	a, b := in.dial("/"), in.dial("/")
+	a.join(hash, pid("a"))
+	a.join(hash2, pid("a"))
+	b.send(strings.Replace(announce(hash, "-PM0203-00000000000b"), `"event"`, `"left":0,"event"`, 1))
+	b.recvJSON()
+
+	resp, body := in.get("GET", "/stats.json")
+	if ct := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || ct != "application/json" {
+		t.Errorf("%s %s", resp.Status, ct)
+	}
+	// As bittorrent-tracker's consumers read it.
+	var bt struct {
+		Torrents, ActiveTorrents, PeersAll, PeersSeederOnly, PeersLeecherOnly *int
+		PeersSeederAndLeecher, PeersIPv4, PeersIPv6                           *int
+		Clients                                                               map[string]map[string]int
+	}
+	if err := json.Unmarshal([]byte(body), &bt); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		got  *int
+		want int
+	}{
+		"torrents": {bt.Torrents, 2}, "activeTorrents": {bt.ActiveTorrents, 2}, "peersAll": {bt.PeersAll, 2},
+		"peersSeederOnly": {bt.PeersSeederOnly, 1}, "peersLeecherOnly": {bt.PeersLeecherOnly, 1},
+		"peersSeederAndLeecher": {bt.PeersSeederAndLeecher, 0}, "peersIPv4": {bt.PeersIPv4, 2}, "peersIPv6": {bt.PeersIPv6, 0},
+	} {
+		if c.got == nil || *c.got != c.want {
+			t.Errorf("%s: want %d in %s", name, c.want, body)
+		}
+	}
+	if bt.Clients["WebTorrent"]["2.8"] != 1 || bt.Clients["P2P Media Loader"]["2.3"] != 1 {
+		t.Errorf("clients: %v", bt.Clients)
+	}
+	// As wt-tracker's do.
+	var wt struct {
+		TorrentsCount, PeersCount int
+		Servers                   []struct {
+			Server          string
+			WebSocketsCount int
+		}
+		Memory                          map[string]float64
+		PeersCountPerInfoHashPerTracker []map[string]int
+	}
+	if err := json.Unmarshal([]byte(body), &wt); err != nil {
+		t.Fatal(err)
+	}
+	if wt.TorrentsCount != 2 || wt.PeersCount != 3 || len(wt.Servers) != 1 || wt.Servers[0].WebSocketsCount != 2 ||
+		wt.Memory["heapUsed"] <= 0 || wt.Memory["rss"] <= 0 {
+		t.Errorf("%s", body)
+	}
+	if l := wt.PeersCountPerInfoHashPerTracker; len(l) != 1 || l[0]["totalPeers"] != 3 || l[0][strings.Repeat("61", 20)] != 2 {
+		t.Errorf("per hash: %v", l)
+	}
+
+	if resp, body := in.get("GET", "/stats", "Accept: application/json"); resp.Header.Get("Content-Type") != "application/json" || !json.Valid([]byte(body)) {
+		t.Errorf("/stats for machines: %v", resp.Header)
+	}
+	if resp, body := in.get("GET", "/stats", "Accept: text/html"); !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") ||
+		!strings.Contains(body, "2 torrents (2 active)") || !strings.Contains(body, "WebTorrent") {
+		t.Errorf("/stats for people: %v %s", resp.Header, body)
+	}
+	if resp, body := in.get("GET", "/"); resp.StatusCode != 200 || !strings.Contains(body, "ws://tracker.example") {
+		t.Errorf("/: %s %s", resp.Status, body)
+	}
+	if resp, body := in.get("GET", "/health"); resp.StatusCode != 200 || body != "ok\n" {
+		t.Errorf("/health: %s %q", resp.Status, body)
+	}
+	for _, path := range []string{"/", "/health", "/stats", "/stats.json"} {
+		if resp, body := in.get("HEAD", path); resp.StatusCode != 200 || body != "" {
+			t.Errorf("HEAD %s: %s %q", path, resp.Status, body)
+		}
+		if resp, _ := in.get("POST", path); resp.StatusCode != 405 {
+			t.Errorf("POST %s: %s", path, resp.Status)
+		}
+	}
+	if resp, _ := in.get("GET", "/announce"); resp.StatusCode != 404 {
+		t.Errorf("elsewhere: %s", resp.Status)
+	}
+}
+
+func TestHashListIsOptIn(t *testing.T) {
+	in := start(t, nil)
+	in.dial("/").join(hash, pid("a"))
+	if _, body := in.get("GET", "/stats.json"); strings.Contains(body, strings.Repeat("61", 20)) || strings.Contains(body, "PerInfoHash") {
+		t.Errorf("%s", body)
+	}
+}
+
+// The Host header is the reader's own, and must not become markup.
+func TestHomeEscapes(t *testing.T) {
+	in := start(t, nil)
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Host = `x"><script>alert(1)</script>`
+	in.srv.ServeHTTP(w, r)
+	if strings.Contains(w.Body.String(), "<script>") {
+		t.Error("markup from the Host header")
+	}
+}
+
+// What strangers call themselves takes bounded room.
+func TestClientTallyIsBounded(t *testing.T) {
+	tl := newTally()
+	n := 0
+	for a := 'a'; a <= 'z'; a++ {
+		for b := 'a'; b <= 'z'; b++ {
+			for v := range 50 {
+				tl.add(fmt.Sprintf("-%c%c%04d-xxxxxxxxxxxx", a, b, v))
+				n++
+			}
+		}
+	}
+	sum := 0
+	for name, versions := range tl.clients {
+		if len(versions) > maxVersions+1 {
+			t.Errorf("%s: %d versions", name, len(versions))
+		}
+		for _, k := range versions {
+			sum += k
+		}
+	}
+	if len(tl.clients) > maxClients+1 || sum != n {
+		t.Errorf("%d clients, %d of %d peers", len(tl.clients), sum, n)
+	}
+	for id, want := range map[string]string{
+		"-WW0208-abcdefghijkl": "WebTorrent 2.8", "-WW0110-abcdefghijkl": "WebTorrent 1.10", "-GT0003-abcdefghijkl": "anacrolix/torrent 0003",
+		"-Zz1234-abcdefghijkl": "Zz 1234", "abcdefghijklmnopqrst": "unknown ", "-<s>12-": "unknown ", "": "unknown ",
+	} {
+		if name, v := clientOf(id); name+" "+v != want {
+			t.Errorf("%q: %s %s, want %s", id, name, v, want)
+		}
+	}
+}
