@@ -178,6 +178,7 @@ func (c coreClient) Ping() error {
 }
 
 func (c coreClient) Stall() { c.stalled.Store(true) }
+func (c coreClient) Probe() {}
 func (c coreClient) Close() { c.end() }
 func (c coreClient) Drop()  { c.end() }
 

@@ -60,6 +60,11 @@
 // Options of open: origin=, extensions=, protocol=, from= (an address),
 // status= (the handshake is refused with it), node=.
 //
+// When another connection acts than before, what was done before has had its
+// effects; one connection's frames go out back to back. A frame that no line
+// accounts for fails the talk at its end, as does a connection that the server
+// closed unasked.
+//
 // Several connections at once: "A,B< nothing" is each of them; "P1..P9" is
 // P1 to P9; "A|B|P1..P9 as R< ..." is exactly one of them, which is called R
 // from then on.

@@ -28,8 +28,9 @@ type run struct {
 	conns map[string]*client
 	order []string // names, as first opened
 	page  *Page
-	// busy: something was done since the world last settled.
-	busy bool
+	// busy: something was done since the world last settled, by actor.
+	busy  bool
+	actor *client
 }
 
 // client is one connection and what the talk did to it.
@@ -213,34 +214,14 @@ func (r *run) deed(s *step, c *client) error {
 	if c.ended {
 		return fmt.Errorf("has ended")
 	}
-	switch s.op {
-	case opSend:
-		r.busy = true
-		return r.send(s, c)
-	case opPing:
-		r.busy = true
-		return c.conn.Ping()
-	case opStall:
-		if err := r.settle(); err != nil {
-			return err
-		}
-		c.stalled = true
-		c.conn.Stall()
-		return nil
-	case opClose, opDrop:
-		r.busy, c.ended = true, true
-		if s.op == opClose {
-			c.conn.Close()
-		} else {
-			c.conn.Drop()
-		}
-		return nil
-	case opFuzz:
-		r.busy = true
-		return r.fuzz(s, c)
+	if acts(s.op) {
+		return r.act(s, c)
 	}
 	if err := r.settle(); err != nil {
 		return err
+	}
+	if c.stalled {
+		c.conn.Probe()
 	}
 	closed, code := c.conn.Inbox().IsClosed()
 	switch s.op {
@@ -271,6 +252,39 @@ func (r *run) deed(s *step, c *client) error {
 		if closed {
 			return fmt.Errorf("closed with %d", code)
 		}
+	}
+	return nil
+}
+
+func acts(o op) bool {
+	return o == opSend || o == opPing || o == opStall || o == opClose || o == opDrop || o == opFuzz
+}
+
+// act does something with one connection. What another one did before has had
+// its effects by then, or their order would be the network's.
+func (r *run) act(s *step, c *client) error {
+	if r.actor != c || s.op == opStall {
+		if err := r.settle(); err != nil {
+			return err
+		}
+	}
+	r.busy, r.actor = true, c
+	switch s.op {
+	case opSend:
+		return r.send(s, c)
+	case opPing:
+		return c.conn.Ping()
+	case opStall:
+		c.stalled = true
+		c.conn.Stall()
+	case opClose:
+		c.ended = true
+		c.conn.Close()
+	case opDrop:
+		c.ended = true
+		c.conn.Drop()
+	case opFuzz:
+		return r.fuzz(s, c)
 	}
 	return nil
 }

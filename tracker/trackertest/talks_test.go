@@ -29,6 +29,8 @@ type target struct {
 
 var targets = []target{
 	{"core", trackertest.KindCore, runCore},
+	{"server in memory", trackertest.KindServer, runServer},
+	{"server over sockets", trackertest.KindSockets, runSockets},
 	{"pair", trackertest.KindFederated, runPair},
 }
 

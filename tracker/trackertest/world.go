@@ -66,6 +66,9 @@ type Conn interface {
 	Ping() error
 	// Stall stops reading, and so answering pings, for good.
 	Stall()
+	// Probe looks whether a stalled connection still stands, and tells the
+	// inbox if it does not.
+	Probe()
 	// Close ends the connection by the book; Drop just ends it.
 	Close()
 	Drop()
