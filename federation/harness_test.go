@@ -328,7 +328,7 @@ func (c *client) Deliver(m *wire.Message) {
 	}
 }
 
-func (c *client) Ping()                {}
+func (c *client) Ping()                 {}
 func (c *client) Close(_ int, _ string) {}
 
 func (c *client) answer(ih string, g got) {
