@@ -86,24 +86,27 @@ func TestMembersAreBounded(t *testing.T) {
 	full(DropSwarmsFull, "B: reply H3 0/0", w.announce("B", "H3", "p"))
 	w.announce("B", "H2", "q")
 	full(DropMembersFull, "C: reply H2 0/2", w.announce("C", "H2", "r"))
-	w.announce("C", "H", "p") // a claim
-	w.leave("A", "H", "q")
-	w.announce("C", "H", "r")
-	w.now += 31 * second
-	full(DropNone, "C: reply H 0/2", nil2(w, "C", "H", "p"))
-	w.now += 31 * second
-	w.c("C")
-	full(DropMembersFull, "A: reply H 0/2", w.announce("A", "H", "s"))
 }
 
-// nil2 claims a peer id from a silent owner and clears the outcome.
-func nil2(w *world, from, hash, peer string) []string {
-	got := w.announce(from, hash, peer)
-	if w.oc.Standing != StandingMember {
-		w.t.Fatal(w.oc)
+// Invariant 8: nor does a peer id change hands beyond its new owner's bound,
+// at once or after a claim.
+func TestRebindingIsBounded(t *testing.T) {
+	w := newWorld(t, Config{MaxPerOwnerSwarm: 1})
+	w.announce("A", "H", "p")
+	w.announce("B", "H", "q")
+	w.now += 31 * second
+	w.c("B")
+	w.expect(w.announce("B", "H", "p"), "B: reply H 0/2")
+	if w.oc.Drop != DropOwnerFull || w.oc.Standing != StandingNone {
+		t.Fatal(w.oc)
 	}
-	w.oc = Outcome{}
-	return got
+	w.announce("A", "H", "p")
+	w.announce("B", "H", "p")
+	w.leave("A", "H", "p")
+	if w.oc.Drop != DropOwnerFull || !w.oc.Touched {
+		t.Fatal(w.oc)
+	}
+	w.counts("H", 0, 1, 0)
 }
 
 // Invariant 5 and 8: a swarm has MaxNodes nodes; those met long ago are not

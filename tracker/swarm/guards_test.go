@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/draeder/peerservers/tracker/wire"
 )
 
 // Each of these holds one guard; the invariant it belongs to is the number of
@@ -17,16 +19,34 @@ func TestOwnership(t *testing.T) {
 	w.announce("B", "H", "q")
 	w.announce("A", "H", "p", offers("1"))
 	w.c("X")
-	w.expect(w.announce("X", "H", "p", event(3)), "X: reply H 0/2", "A: ping") // completed, as p
-	w.expect(w.announce("X", "H", "p", event(2)), "X: reply H 0/2")            // stopped
+	w.expect(w.announce("X", "H", "p", event(wire.EventCompleted)), "X: reply H 0/2", "A: ping")
+	w.expect(w.announce("X", "H", "p", event(wire.EventStopped)), "X: reply H 0/2")
 	w.expect(w.leave("X", "H", "p"))
 	w.expect(w.answer("X", "H", "q", "p", "1"))
-	w.expect(w.announce("X", "H", "q", event(2)), "X: reply H 0/2")
+	w.expect(w.announce("X", "H", "q", event(wire.EventStopped)), "X: reply H 0/2")
 	if w.oc.Drop != DropForeign {
 		t.Fatal(w.oc.Drop)
 	}
 	w.counts("H", 0, 2, 0)
 	w.expect(w.answer("B", "H", "q", "p", "1"), `A: answer H "1" by q {"sdp":"re 1"}`)
+}
+
+// Invariant 4: nobody withdraws somebody else's claim, and what the former
+// owner had parked goes when it is honoured.
+func TestClaimIsItsOwnersOwn(t *testing.T) {
+	w := newWorld(t, Config{MaxParkedBytes: 1 << 20})
+	w.announce("A", "H", "p", offers("1"))
+	w.announce("A2", "H", "p")
+	w.announce("X", "H", "p", event(wire.EventStopped))
+	w.c("Y")
+	w.leave("Y", "H", "p")
+	w.expect(w.sweep(4*second), "touch H")
+	if !w.tb.Owns(w.by["A2"], []byte("H"), []byte("p")) || w.tb.Owns(w.by["A"], []byte("H"), []byte("p")) {
+		t.Fatal("the claim was not honoured")
+	}
+	if w.state("H").Parked != 0 {
+		t.Fatal(w.state("H"))
+	}
 }
 
 // Invariant 4: a claim neither takes effect nor is lost while it is undecided.
@@ -145,6 +165,15 @@ func TestNodeCannotSpeakForLocalPeer(t *testing.T) {
 	}
 	w.expect(w.nodeAnswer("N", "H", "p", "p", "x"))
 	w.expect(w.nodeAnswer("N", "H", "r", "p", "x"), `A: answer H "x" by r {"sdp":"re x"}`)
+	// Not even once it has left, to itself.
+	for i := 0; w.to(EffectNodeOffer)["N"] == 0; i++ {
+		w.announce("A", "H", "p", offers("y"))
+	}
+	w.leave("A", "H", "p")
+	w.expect(w.nodeAnswer("N", "H", "p", "p", "y"))
+	if w.oc.Drop != DropLocalPeer {
+		t.Fatal(w.oc.Drop)
+	}
 }
 
 // Invariant 4: what a node did not join it does not speak in.
@@ -233,7 +262,7 @@ func (w *world) id(k EffectKind) string {
 
 func TestTags(t *testing.T) {
 	w := newWorld(t, Config{})
-	w.announce("A", "H", "p", left(1))
+	w.announce("A", "H", "p", left(wire.LeftZero))
 	w.announce("B", "H", "q")
 	c, i, ok := w.tb.Tags([]byte("H"), tagKey, nil, nil)
 	if !ok || !slices.Equal(c, []uint64{Tag(tagKey, []byte("p"))}) || !slices.Equal(i, []uint64{Tag(tagKey, []byte("q"))}) {

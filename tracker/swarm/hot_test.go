@@ -3,6 +3,7 @@ package swarm
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -116,6 +117,31 @@ func TestRelayingAllocatesNothing(t *testing.T) {
 	}
 	if relayed < 1000 {
 		t.Errorf("only %d offers were relayed", relayed)
+	}
+}
+
+// A ledger that was large once does not stay so.
+func TestLedgerGivesMemoryBack(t *testing.T) {
+	var l ledger[*conn]
+	l.init(150*time.Second, 1<<20)
+	fill := func(now time.Duration, n int) {
+		for i := range n {
+			l.put(now, sending[*conn]{hash: [2]uint64{uint64(i)}}, sent[*conn]{})
+		}
+	}
+	fill(0, 20_000)
+	busy := reflect.ValueOf(l.gen[0]).Pointer()
+	for i := range time.Duration(4) {
+		l.turn((i + 1) * 75 * time.Second)
+		fill((i+1)*75*time.Second, 100)
+	}
+	for i := range l.gen {
+		if reflect.ValueOf(l.gen[i]).Pointer() == busy {
+			t.Error("the large map is still in use")
+		}
+	}
+	if n := l.len(); n != 300 {
+		t.Error(n)
 	}
 }
 

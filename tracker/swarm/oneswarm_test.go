@@ -15,9 +15,10 @@ import (
 // first" shows even if both halves are alike.
 const (
 	swarmOffers  = 100_000
-	receiverBand = 0.005 // over receivers
-	sidesBand    = 0.015 // over (receiver's side, offerer's side)
-	graphBand    = 0.05  // over (receiver, offerer's side): up to 500 cells, mostly noise of the draw
+	wrongOffers  = 20_000 // enough to see that a choice is wrong
+	receiverBand = 0.005  // over receivers
+	sidesBand    = 0.015  // over (receiver's side, offerer's side)
+	graphBand    = 0.05   // over (receiver, offerer's side): up to 500 cells, mostly noise of the draw
 	seed         = 10
 )
 
@@ -231,18 +232,18 @@ var splits = []struct {
 func TestOneSwarm(t *testing.T) {
 	for _, c := range splits {
 		t.Run(c.name, func(t *testing.T) {
-			measure := func(tables int, hidden bool) *sim {
+			measure := func(tables, offers int, hidden bool) *sim {
 				m := newSim(t, tables, c.split, uint64(tables)+seed, hidden)
-				m.run(swarmOffers)
+				m.run(offers)
 				return m
 			}
-			one := measure(1, false)
-			d := one.distance(measure(c.tables, false))
+			one := measure(1, swarmOffers, false)
+			d := one.distance(measure(c.tables, swarmOffers, false))
 			t.Logf("federated:   receivers %.4f, sides %.4f, graph %.4f", d.receivers, d.sides, d.graph)
 			if !d.within() {
 				t.Error("the federated swarm is not one swarm")
 			}
-			d = one.distance(measure(c.tables, true))
+			d = one.distance(measure(c.tables, wrongOffers, true))
 			t.Logf("local first: receivers %.4f, sides %.4f, graph %.4f", d.receivers, d.sides, d.graph)
 			if d.within() {
 				t.Error("the test cannot tell local first from a fair choice")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/draeder/peerservers/tracker/wire"
 )
 
 var parking = Config{MaxParkedBytes: 1 << 20}
@@ -145,7 +147,7 @@ func TestNoTrace(t *testing.T) {
 		w.nodeOffers("N", h, fmt.Sprint("q", i), fmt.Sprint("o", i))
 	}
 	for i := range 100 {
-		w.announce(fmt.Sprint("A", i%50), fmt.Sprint("H", i%7), fmt.Sprint("p", i), event(2))
+		w.announce(fmt.Sprint("A", i%50), fmt.Sprint("H", i%7), fmt.Sprint("p", i), event(wire.EventStopped))
 	}
 	for i := range 200 {
 		w.leave(fmt.Sprint("A", i%50), fmt.Sprint("H", i%7), fmt.Sprint("p", i))

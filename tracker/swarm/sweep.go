@@ -12,12 +12,16 @@ type cursor struct{ swarm, slot int }
 // offers, and ends the memberships of those who have been silent for the TTL:
 // no announce, no answer, and no ping of their own accord. It does at most
 // about budget units of work, one being a look at a member or a swarm; the
-// next call goes on from there. A caller that sweeps every quarter of a second
-// to a second with a budget of a thousandth of its members or more (and some
-// hundreds at least) keeps every deadline well enough. Each change of
-// membership leaves an EffectTouch.
+// next call goes on from there. With a budget of 0 or less it is a 64th of
+// the table and a bit: a caller that sweeps once or more a second then sees a
+// silent member off within about a minute of its TTL, while claims and parked
+// offers, which wait in order, keep their terms. Each change of membership
+// leaves an EffectTouch.
 func (t *Table[O]) Sweep(now time.Duration, budget int, out []Effect[O]) []Effect[O] {
 	t.ledger.turn(now)
+	if budget <= 0 {
+		budget = 256 + (t.stats.Members+len(t.list))/64
+	}
 	out, budget = t.judge(now, budget, out)
 	budget = t.expire(now, budget)
 	budget = min(budget, t.stats.Members+len(t.list)) // once around
