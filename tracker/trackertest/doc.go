@@ -58,7 +58,8 @@
 //	repeat 50 as i                     ... until end; ${i} counts from 1
 //
 // Options of open: origin=, extensions=, protocol=, from= (an address),
-// status= (the handshake is refused with it), node=.
+// status= (the handshake is refused with it; none: there is no connection at
+// all), node=.
 //
 // When another connection acts than before, what was done before has had its
 // effects; one connection's frames go out back to back. A frame that no line

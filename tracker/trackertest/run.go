@@ -184,7 +184,9 @@ func (r *run) open(name string, s *step) error {
 		case "node":
 			o.Node, err = strconv.Atoi(value)
 		case "status":
-			status, err = strconv.Atoi(value)
+			if status = anyRefusal; value != "none" {
+				status, err = strconv.Atoi(value)
+			}
 		}
 		if err != nil {
 			return err
@@ -196,7 +198,8 @@ func (r *run) open(name string, s *step) error {
 	}
 	r.busy = true
 	conn, err := r.world.Open(o)
-	if refused := new(RefusedError); errors.As(err, &refused) && status == refused.Status {
+	refused := new(RefusedError)
+	if err != nil && status == anyRefusal || errors.As(err, &refused) && status == refused.Status {
 		return nil
 	}
 	if err != nil {
@@ -209,6 +212,9 @@ func (r *run) open(name string, s *step) error {
 	}
 	return nil
 }
+
+// anyRefusal stands for status=none: not let in, whether or not anybody says.
+const anyRefusal = -1
 
 func (r *run) deed(s *step, c *client) error {
 	if c.ended {

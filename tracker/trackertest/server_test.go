@@ -55,6 +55,7 @@ func serve(t *testing.T, talk *trackertest.Talk, dir string, w *trackertest.Sock
 	ended := make(chan error, 2)
 	go func() { ended <- w.Tracker.Run(ctx) }()
 	go func() { ended <- srv.Serve(ctx, l) }()
+	w.DrainServer = srv.Drain
 	w.ShutdownServer = func() error { return srv.Shutdown(ctx) }
 	return func() {
 		w.Close()

@@ -30,7 +30,8 @@ type Server struct {
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	others   map[net.Conn]struct{} // handed to a Protocol
-	draining bool
+	draining bool // nobody is let in
+	ending   bool // Shutdown has begun
 	// live counts the goroutines that own a connection. Adding to it while
 	// somebody waits is safe because it is done under mu before draining.
 	live sync.WaitGroup
@@ -123,13 +124,28 @@ func (s *Server) stop() {
 	s.live.Wait()
 }
 
-// Shutdown drains: nobody is let in any more, /health says so, every client
-// gets a close frame with 1001 and a little time to answer it. It returns when
-// all have gone, or drops those that have not when ctx is done.
-func (s *Server) Shutdown(ctx context.Context) error {
+// Drain lets nobody in any more, closes the listeners and keeps whoever is
+// connected, who notices nothing. Clients come back minutes after a close, so
+// the longer there is between Drain and Shutdown, the fewer miss anything.
+func (s *Server) Drain() error {
 	s.mu.Lock()
-	first := !s.draining
 	s.draining = true
+	s.mu.Unlock()
+	err := s.http.Shutdown(alreadyDone())
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return err
+}
+
+// Shutdown drains, and ends what is left: every client gets a close frame with
+// 1001 and a little time to answer it. It returns when all have gone, or drops
+// those that have not when ctx is done.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.Drain()
+	s.mu.Lock()
+	first := !s.ending
+	s.ending = true
 	conns := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)
@@ -137,10 +153,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Unlock()
 	if first {
 		defer close(s.drained)
-	}
-	err := s.http.Shutdown(alreadyDone())
-	if errors.Is(err, context.Canceled) {
-		err = nil
 	}
 	for _, c := range conns {
 		c.Close(int(ws.StatusGoingAway), "going away")
