@@ -30,8 +30,8 @@ type Server struct {
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	others   map[net.Conn]struct{} // handed to a Protocol
-	draining bool // nobody is let in
-	ending   bool // Shutdown has begun
+	draining bool                  // nobody is let in
+	ending   bool                  // Shutdown has begun
 	// live counts the goroutines that own a connection. Adding to it while
 	// somebody waits is safe because it is done under mu before draining.
 	live sync.WaitGroup
