@@ -71,6 +71,9 @@ type NodeJoin struct {
 	Group string
 	// FirstSeen is when the node's key was first met; may be negative.
 	FirstSeen time.Duration
+	// Hold is how long parked offers for the peers that this join brings wait
+	// for those peers' own offers, which may be on their way: see parked.go.
+	Hold time.Duration
 }
 
 // Standing is what an owner has of a membership after a call, for the index

@@ -38,6 +38,7 @@ type node[O Owner] struct {
 	tokens     float64 // offers it may send
 	refilled   time.Duration
 	joined     uint64 // order, to break ties
+	held       int    // peers brought for whom parked offers still wait
 }
 
 // tag stands for one member of a node.
@@ -120,7 +121,7 @@ func (t *Table[O]) NodeJoin(now time.Duration, owner O, j *NodeJoin, out []Effec
 	}
 	var oc Outcome
 	if more := nd.complete + nd.incomplete - before; more > 0 {
-		out, oc = t.flush(now, s, nd, more, out)
+		out, oc = t.brought(now, s, nd, more, j.Hold, out)
 	}
 	oc.Standing = StandingMember
 	return out, oc

@@ -22,10 +22,17 @@ func (t *Table[O]) deal(now time.Duration, s *swarm[O], slot int, a *Announce, o
 	}
 	offers := a.Offers[:n]
 	from := s.members[slot].owner
+	before := len(out)
 	var nobody O
 	out, oc.Offers = t.place(now, s, from, a.PeerID, offers, nobody, false, out)
 	if drop, parked := t.park(now, s, slot, offers); parked > 0 {
 		oc.Touched = true
+		b := s.members[slot].batch
+		for i := before; i < len(out); i++ {
+			if out[i].Kind == EffectNodeOffer {
+				b.meet(out[i].To, 1)
+			}
+		}
 	} else if drop != DropNone {
 		oc.Drop = drop
 	}

@@ -14,8 +14,8 @@ import (
 // receivers, and over (receiver, node of the offerer), which is where "local
 // first" shows even if both halves are alike.
 const (
-	swarmOffers  = 100_000
-	wrongOffers  = 20_000 // enough to see that a choice is wrong
+	swarmOffers  = 60_000
+	wrongOffers  = 15_000 // enough to see that a choice is wrong
 	receiverBand = 0.005  // over receivers
 	sidesBand    = 0.015  // over (receiver's side, offerer's side)
 	graphBand    = 0.05   // over (receiver, offerer's side): up to 500 cells, mostly noise of the draw

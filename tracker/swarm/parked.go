@@ -9,6 +9,15 @@ import "time"
 // who join here: one tracker would not do that either.
 //
 // A member has one batch, of its newest announce with offers.
+//
+// Two clients must not be offered to each other at the same time. webtorrent
+// keeps one connection per peer id, the first that it hears of: when offers
+// cross, each side keeps the one that the other drops, and both are lost.
+// One tracker never crosses offers, since only the later comer's reach the
+// other. When two nodes meet, both may have offers parked; so one of the two
+// holds its own back for a moment (NodeJoin.Hold), and nobody's go to a node
+// beyond the number of its peers whom he has not met through it, in whichever
+// direction.
 
 // batch is a member's parked offers, in memory of its own.
 type batch[O Owner] struct {
@@ -18,8 +27,47 @@ type batch[O Owner] struct {
 	offers []Offer
 	bytes  int
 	until  time.Duration
-	at     int // in swarm.batches
+	met    []meetings[O] // since the announce
+	at     int           // in swarm.batches
 	place  *item[*batch[O]]
+}
+
+// meetings are how many offers a member has exchanged with a node's peers.
+type meetings[O Owner] struct {
+	node O
+	n    int
+}
+
+// meet counts offers to or from a node's peers.
+func (b *batch[O]) meet(node O, n int) {
+	for i := range b.met {
+		if b.met[i].node == node {
+			b.met[i].n += n
+			return
+		}
+	}
+	b.met = append(b.met, meetings[O]{node, n})
+}
+
+// unmet is how many of a node's peers the member cannot have met yet.
+func (b *batch[O]) unmet(nd *node[O]) int {
+	n := nd.complete + nd.incomplete
+	for i := range b.met {
+		if b.met[i].node == nd.owner {
+			n -= b.met[i].n
+		}
+	}
+	return max(0, n)
+}
+
+// maxHolds bounds Table.holds: beyond, parked offers do not wait.
+const maxHolds = 1 << 16
+
+// hold says that parked offers wait for a node's own to come first.
+type hold[O Owner] struct {
+	swarm *swarm[O]
+	node  *node[O]
+	until time.Duration
 }
 
 // park keeps those offers of a member that were marked fateLeft, in place of
@@ -102,7 +150,11 @@ func (t *Table[O]) flush(now time.Duration, s *swarm[O], nd *node[O], peers int,
 		if nd.hasBytes(b.peerID) {
 			continue
 		}
-		k := min(peers, len(b.offers), room)
+		k := min(peers, len(b.offers), room, b.unmet(nd))
+		if k == 0 {
+			continue
+		}
+		b.meet(nd.owner, k)
 		room -= k
 		t.fate = append(t.fate[:0], make([]int16, k)...)
 		for j := range k {
@@ -116,6 +168,35 @@ func (t *Table[O]) flush(now time.Duration, s *swarm[O], nd *node[O], peers int,
 		}
 	}
 	return out, oc
+}
+
+// brought flushes parked offers to a node that brought so many more remote
+// peers, now or after the hold.
+func (t *Table[O]) brought(now time.Duration, s *swarm[O], nd *node[O], peers int, wait time.Duration, out []Effect[O]) ([]Effect[O], Outcome) {
+	if wait <= 0 || t.holds.len >= maxHolds {
+		return t.flush(now, s, nd, peers, out)
+	}
+	if nd.held == 0 {
+		t.holds.push(hold[O]{s, nd, now + wait})
+	}
+	nd.held += peers
+	return out, Outcome{}
+}
+
+// release flushes what has been held back for long enough.
+func (t *Table[O]) release(now time.Duration, budget int, out []Effect[O]) ([]Effect[O], int) {
+	for t.holds.head != nil && budget > 0 && now >= t.holds.head.value.until {
+		h := t.holds.head.value
+		t.holds.remove(t.holds.head)
+		budget--
+		peers := h.node.held
+		h.node.held = 0
+		// Neither the swarm nor the node's part in it need be the same any more.
+		if s := t.swarms[string(h.swarm.hash)]; s == h.swarm && s.node(h.node.owner) == h.node {
+			out, _ = t.flush(now, s, h.node, peers, out)
+		}
+	}
+	return out, budget
 }
 
 // expire drops the batches whose time is over.

@@ -71,6 +71,9 @@ func (t *Table[O]) toLocal(now time.Duration, s *swarm[O], h *hand[O], owner O, 
 	if !t.ledger.put(now, k, sent[O]{origin: owner}) {
 		return out, DropLedgerFull
 	}
+	if b := s.members[slot].batch; b != nil {
+		b.meet(owner, 1)
+	}
 	t.stats.OffersLocal++
 	return append(out, Effect[O]{To: to, Kind: EffectOffer, InfoHash: s.hash, PeerID: peerID, Offer: offer}), DropNone
 }

@@ -8,8 +8,8 @@ import (
 // cursor is where Sweep goes on: a place in Table.list, and a slot there.
 type cursor struct{ swarm, slot int }
 
-// Sweep does what only time brings about: it decides claims, drops parked
-// offers, and ends the memberships of those who have been silent for the TTL:
+// Sweep does what only time brings about: it decides claims, releases and drops
+// parked offers, and ends the memberships of those who have been silent for the TTL:
 // no announce, no answer, and no ping of their own accord. It does at most
 // about budget units of work, one being a look at a member or a swarm; the
 // next call goes on from there. With a budget of 0 or less it is a 64th of
@@ -23,6 +23,7 @@ func (t *Table[O]) Sweep(now time.Duration, budget int, out []Effect[O]) []Effec
 		budget = 256 + (t.stats.Members+len(t.list))/64
 	}
 	out, budget = t.judge(now, budget, out)
+	out, budget = t.release(now, budget, out)
 	budget = t.expire(now, budget)
 	budget = min(budget, t.stats.Members+len(t.list)) // once around
 	for ; budget > 0 && len(t.list) > 0; budget-- {

@@ -56,6 +56,7 @@ type Table[O Owner] struct {
 	ledger   ledger[O]
 	batches  queue[*batch[O]] // parked offers, oldest first
 	parkedBy map[O]int        // parked offers by owner
+	holds    queue[hold[O]]   // parked offers that wait for a node's own
 	claims   queue[*claim[O]] // oldest first
 
 	stats   Stats
