@@ -32,6 +32,7 @@ type NodeJoin struct {
 	Tagged                       bool
 	TagKey                       [16]byte
 	CompleteTags, IncompleteTags []uint64
+	Hold                         time.Duration
 }
 
 // NodeSession is a federated node, whichever link it comes by. Its methods may
@@ -152,7 +153,7 @@ func (n *NodeSession) Join(j NodeJoin) bool {
 	w.join = swarm.NodeJoin{
 		InfoHash: j.InfoHash, Complete: j.Complete, Incomplete: j.Incomplete,
 		Tagged: j.Tagged, TagKey: j.TagKey, CompleteTags: j.CompleteTags, IncompleteTags: j.IncompleteTags,
-		Group: l.group, FirstSeen: n.firstSeen,
+		Group: l.group, FirstSeen: n.firstSeen, Hold: j.Hold,
 	}
 	sh := n.t.shard(j.InfoHash)
 	var out swarm.Outcome

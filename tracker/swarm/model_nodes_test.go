@@ -33,6 +33,7 @@ func (m *model) join(node *conn, h string, j *NodeJoin, tags map[string]bool) {
 			m.fail("%s: its own node", text(&e))
 		}
 		x.parked = x.parked[1:]
+		x.met[node]++
 		if per[string(e.PeerID)]++; per[string(e.PeerID)] > peers {
 			m.fail("more offers of one peer than there are new peers")
 		}
@@ -41,7 +42,7 @@ func (m *model) join(node *conn, h string, j *NodeJoin, tags map[string]bool) {
 		m.did["flushed"]++
 	}
 	for p, x := range s.members {
-		if _, here := tags[p]; peers > 0 && !here && per[p] < peers && len(x.parked) > 0 && len(out) < 40*peers {
+		if _, here := tags[p]; peers > 0 && !here && per[p] < peers && x.met[node] < c+i && len(x.parked) > 0 && len(out) < 40*peers {
 			m.fail("%s has offers parked although there are remote peers", p)
 		}
 	}
@@ -83,6 +84,11 @@ func (m *model) nodeOffers(node *conn, h, p string, offers []Offer) {
 			m.fail("%s must not be", text(&e))
 		}
 		given++
+		for _, x := range s.members {
+			if x.owner == e.To && x.met != nil {
+				x.met[node]++
+			}
+		}
 		m.send(msent{to: e.To, origin: node, hash: h, from: p, key: string(e.Offer.Key)})
 		m.did["from node"]++
 	}

@@ -41,6 +41,9 @@ type mmember struct {
 	claim      *mclaim
 	parked     []Offer
 	until      time.Duration
+	// met is at most how many offers it exchanged with a node's peers since
+	// its offers were parked; a node's offer shows its connection only.
+	met map[*conn]int
 }
 
 type mclaim struct {
@@ -230,7 +233,12 @@ func (m *model) dealt(h, p string, a *Announce, out []Effect[*conn]) {
 	if same > max(0, n-others) {
 		m.fail("%d offers to the same socket while others were free", same)
 	}
-	me.parked, me.until = left, m.now+45*time.Second
+	me.parked, me.until, me.met = left, m.now+45*time.Second, map[*conn]int{}
+	for _, e := range out {
+		if e.Kind == EffectNodeOffer {
+			me.met[e.To]++
+		}
+	}
 	if len(left) > 0 {
 		m.did["parked"]++
 	}

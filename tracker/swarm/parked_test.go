@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/draeder/peerservers/tracker/wire"
 )
@@ -75,6 +76,65 @@ func TestParkedOffersNeverGoToOneself(t *testing.T) {
 	w.expect(w.join("N", "H", 0, 2, tagged("p", "q"))) // q had better not meet p through p's own node
 	if w.state("H").Parked != 1 {
 		t.Fatal(w.state("H"))
+	}
+}
+
+func held(d time.Duration) func(*NodeJoin) { return func(j *NodeJoin) { j.Hold = d } }
+
+// Two clients announced once each, at two nodes that now meet. Were they
+// offered to each other at the same time, both connections would be lost: so
+// the offers of one side wait, and go nowhere once the other side's are here.
+func TestParkedOffersDoNotCross(t *testing.T) {
+	w := newWorld(t, parking)
+	w.announce("A", "H", "p", offers("1", "2"))
+	w.expect(w.join("N", "H", 0, 1, held(second)))
+	w.expect(w.nodeOffers("N", "H", "z", "z1"), `A: offer H "z1" of z {"sdp":"z1"}`)
+	w.expect(w.sweep(2 * second))
+	if w.state("H").Parked != 2 {
+		t.Fatal(w.state("H"))
+	}
+	// Another node's peers are other peers, and so is the node's next one.
+	w.expect(w.join("M", "H", 0, 1), `M: node offer H "1" of p`)
+	w.expect(w.join("N", "H", 0, 2, held(second)))
+	w.expect(w.sweep(2*second), `N: node offer H "2" of p`)
+}
+
+// What is held back goes after the hold, if nothing has come.
+func TestHeldOffersGoInTheEnd(t *testing.T) {
+	w := newWorld(t, parking)
+	w.announce("A", "H", "p", offers("1", "2", "3"))
+	w.expect(w.join("N", "H", 0, 1, held(second)))
+	w.expect(w.join("N", "H", 0, 2, held(second)))
+	w.expect(w.sweep(second / 2))
+	w.expect(w.sweep(second/2), `N: node offer H "1" of p`, `N: node offer H "2" of p`)
+	w.expect(w.sweep(second))
+	// Neither the node nor the swarm needs to wait until then.
+	w.expect(w.join("M", "H", 0, 1, held(second)))
+	w.done(w.tb.NodeLeave(w.now, w.c("M"), []byte("H"), nil))
+	w.expect(w.join("O", "H", 0, 1, held(second)))
+	w.leave("A", "H", "p")
+	w.expect(w.sweep(2 * second))
+	if n := w.tb.holds.len; n != 0 {
+		t.Fatal(n, "holds left")
+	}
+}
+
+// An offer that a node's peer got of the announce itself counts too.
+func TestParkedOffersGoToTheUnmet(t *testing.T) {
+	w := newWorld(t, parking)
+	w.announce("B", "H", "q")
+	w.join("N", "H", 0, 1)
+	w.announce("A", "H", "p", offers("1", "2", "3"))
+	if w.state("H").Parked != 1 {
+		t.Fatal(w.state("H"))
+	}
+	w.nodeOffers("N", "H", "y", "y1", "y2") // one each for p and q
+	w.expect(w.join("N", "H", 0, 2))
+	if w.state("H").Parked != 1 {
+		t.Fatal("p gets offers of both and makes one to both")
+	}
+	if w.join("N", "H", 0, 3); w.to(EffectNodeOffer)["N"] != 1 {
+		t.Fatal("a third peer is a new one")
 	}
 }
 
