@@ -5,8 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/draeder/peerservers/tracker/wire"
 )
@@ -14,16 +17,15 @@ import (
 // skip reads frames without a look at their contents, into one buffer.
 func (c *client) skip(n int, buf []byte) {
 	for range n {
-		var h [4]byte
-		if _, err := io.ReadFull(c.br, h[:2]); err != nil {
+		if _, err := io.ReadFull(c.br, buf[:2]); err != nil {
 			c.t.Fatal(err)
 		}
-		size := int(h[1])
+		size := int(buf[1])
 		if size == 126 {
-			if _, err := io.ReadFull(c.br, h[2:]); err != nil {
+			if _, err := io.ReadFull(c.br, buf[:2]); err != nil {
 				c.t.Fatal(err)
 			}
-			size = int(binary.BigEndian.Uint16(h[2:]))
+			size = int(binary.BigEndian.Uint16(buf))
 		}
 		if _, err := io.ReadFull(c.br, buf[:size]); err != nil {
 			c.t.Fatal(err)
@@ -71,6 +73,57 @@ func BenchmarkRelay(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/12, "ns/msg")
+}
+
+// The way from socket to socket allocates nothing in the steady state, test
+// client included.
+func TestSteadyConnectionsDoNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Log("the race detector makes sync.Pool drop things on purpose: only run, not counted")
+	}
+	in := start(t, nil)
+	a, b := in.dial("/"), in.dial("/")
+	a.join(hash, pid("a"))
+	b.join(hash, pid("b"))
+	a.nc.SetReadDeadline(time.Now().Add(patience))
+	b.nc.SetReadDeadline(time.Now().Add(patience))
+	out := frame(fin|opText, []byte(announce(hash, pid("b"), strings.Repeat("v=0 ", 250))))
+	buf := make([]byte, 64<<10)
+	if n := testing.AllocsPerRun(500, func() {
+		b.nc.Write(out)
+		b.skip(1, buf)
+		a.skip(1, buf)
+	}); n != 0 && !raceEnabled {
+		t.Errorf("%v allocations for an announce, its reply and its offer", n)
+	}
+}
+
+// BenchmarkIdle prints what a connection that has announced and is silent
+// holds, the test's end of the socket (about 0.5 KiB) included.
+func BenchmarkIdle(b *testing.B) {
+	const conns = 1000
+	in := start(b, nil)
+	settle := func() float64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc + m.StackInuse)
+	}
+	for b.Loop() {
+		before := settle()
+		list := make([]net.Conn, conns)
+		for i := range list {
+			c := in.dial("/")
+			c.join(hash, pid(fmt.Sprint(i)))
+			list[i] = c.nc
+		}
+		b.ReportMetric((settle()-before)/conns/1024, "KiB/conn")
+		for _, nc := range list {
+			nc.Close()
+		}
+		in.until("all are gone", func() bool { return in.srv.Stats().Conns == 0 })
+	}
 }
 
 // BenchmarkReader is the framing alone: an announce of 11 KB.
