@@ -6,7 +6,6 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // ServeHTTP serves one request: a WebSocket on any path, or a page.
@@ -108,7 +107,6 @@ func (s *Server) render(w http.ResponseWriter, t *template.Template, data any) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(httpTimeout))
 	w.Write(b.Bytes())
 }
 
