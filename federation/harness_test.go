@@ -290,15 +290,14 @@ type client struct {
 	replies []wire.Message
 	offers  []got
 	answers []got
-	at      []time.Time // of answers
-	changed chan struct{}
+	wire    [][]byte // every frame
 }
 
 // got is an offer or answer that a client got.
 type got struct{ from, id, payload string }
 
 func (n *node) client(id string) *client {
-	c := &client{n: n, id: fmt.Sprintf("%-20.20s", id), changed: make(chan struct{}, 1)}
+	c := &client{n: n, id: fmt.Sprintf("%-20.20s", id)}
 	c.s = n.tr.Open(c, tracker.Client{})
 	return c
 }
@@ -307,6 +306,7 @@ func (n *node) client(id string) *client {
 func (c *client) Deliver(m *wire.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.wire = append(c.wire, wire.Append(nil, m))
 	g := got{string(m.PeerID), string(m.OfferID), string(m.Payload)}
 	switch m.Kind {
 	case wire.KindReply:
@@ -320,11 +320,6 @@ func (c *client) Deliver(m *wire.Message) {
 		}
 	case wire.KindAnswer:
 		c.answers = append(c.answers, g)
-		c.at = append(c.at, time.Now())
-		select {
-		case c.changed <- struct{}{}:
-		default:
-		}
 	}
 }
 

@@ -20,6 +20,11 @@ const (
 	// judgeAfter is how long the side that does not decide waits for the bye
 	// of the one that does.
 	judgeAfter = sameTime + drainFor
+	// holdFor is how long parked offers wait for those of the other side, so
+	// that they do not cross (swarm.NodeJoin). When a swarm comes to be shared,
+	// both sides may have some: the side with the smaller key does not wait.
+	// Later, those whom a join brings have just made offers themselves.
+	holdFor = time.Second
 	// maxLinksPerPeer bounds the links of one key that have not ended yet. It
 	// is far beyond what two nodes that dial each other can bring about.
 	maxLinksPerPeer = 2048
@@ -237,9 +242,15 @@ func (p *peer) joinReceived(l *link, j *frame.Join) bool {
 		m = &membership{}
 		p.shared[string(j.InfoHash)] = m
 	}
+	first := !m.theirs
+	hold := holdFor
+	if first && p.decides() {
+		hold = 0
+	}
 	if !m.ours && !p.sendJoin(m, j.InfoHash) || !p.session.Join(tracker.NodeJoin{
 		InfoHash: j.InfoHash, Complete: clampCount(j.Complete), Incomplete: clampCount(j.Incomplete),
 		Tagged: j.Tagged, TagKey: l.session.TagKey, CompleteTags: j.CompleteTags, IncompleteTags: j.IncompleteTags,
+		Hold: hold,
 	}) {
 		delete(p.shared, string(j.InfoHash))
 		p.session.Leave(j.InfoHash)
@@ -248,7 +259,6 @@ func (p *peer) joinReceived(l *link, j *frame.Join) bool {
 		p.declined(string(j.InfoHash))
 		return true
 	}
-	first := !m.theirs
 	m.theirs = true
 	p.mu.Unlock()
 	p.f.cfg.Watcher.touch(j.InfoHash, touchRemote)

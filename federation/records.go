@@ -203,9 +203,10 @@ func (f *Federation) greet(l *link) {
 			list = append(list, frameRecord(&n.signed))
 		}
 	}
+	b := frame.AppendRecords(nil, list) // under the lock: the list aliases what it guards
 	f.mu.Unlock()
 	if len(list) > 0 {
-		l.out.put(ws.OpBinary, frame.AppendRecords(nil, list), true)
+		l.out.put(ws.OpBinary, b, true)
 	}
 }
 

@@ -86,7 +86,7 @@ func (m *Mesh) checkNodes() error {
 	if len(m.list) != len(m.nodes) || len(m.list) > m.cfg.MaxNodes {
 		return fmt.Errorf("%d nodes listed of %d", len(m.list), len(m.nodes))
 	}
-	links := 0
+	links, closing := 0, 0
 	for i, n := range m.list {
 		if n.place != i || m.nodes[n.key] != n || n.key == m.cfg.Self {
 			return errors.New("node out of place")
@@ -96,14 +96,16 @@ func (m *Mesh) checkNodes() error {
 		}
 		if n.up {
 			links++
-			if n.idleNow() && n.idle.idx == 0 {
-				// Its close is under way, or nobody watches it.
-				continue
+			if n.idleNow() && n.idle.idx == 0 && !n.closing {
+				return errors.New("idle link that nobody watches")
 			}
 		}
+		if n.closing {
+			closing++
+		}
 	}
-	if links != m.links {
-		return fmt.Errorf("%d links up, counted %d", links, m.links)
+	if links != m.links || closing != m.closing {
+		return fmt.Errorf("%d links up, %d closing, counted %d and %d", links, closing, m.links, m.closing)
 	}
 	return nil
 }

@@ -20,9 +20,9 @@ func (m *Mesh) LinkUp(now time.Duration, key Key, dialled bool) {
 	}
 	if m.links >= m.cfg.MaxLinks && !m.closeOne() {
 		m.stats.Dropped[DropLinks]++
-		m.emit(Action{Kind: ActClose, Key: key, Reason: CloseFull})
+		m.close(n, CloseFull)
 	}
-	n.up, n.met, n.fails = true, true, 0
+	n.up, n.fails = true, 0
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
 	m.links++
 	m.cancel(&n.task)
@@ -42,6 +42,10 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 	}
 	n.up = false
 	m.links--
+	if n.closing {
+		n.closing = false
+		m.closing--
+	}
 	m.cancel(&n.idle)
 	// Both sides may redial; not in the same instant, if it can be helped.
 	n.free = m.now + m.jitter(time.Second, 0.5)
@@ -97,18 +101,26 @@ func (m *Mesh) closeIdle(n *node) {
 	if !n.up || !n.idleNow() {
 		return
 	}
-	if !n.dialled || m.links <= baselineLinks {
+	if !n.dialled || m.links-m.closing <= baselineLinks {
 		m.at(&n.idle, m.now+m.jitter(idleAfter, 0.25))
 		return
 	}
-	m.emit(Action{Kind: ActClose, Key: n.key, Reason: CloseIdle})
+	m.close(n, CloseIdle)
+}
+
+func (m *Mesh) close(n *node, why CloseReason) {
+	if !n.closing {
+		n.closing = true
+		m.closing++
+	}
+	m.emit(Action{Kind: ActClose, Key: n.key, Reason: why})
 }
 
 // closeOne lets the link go that has been idle longest.
 func (m *Mesh) closeOne() bool {
 	var oldest *node
 	for _, n := range m.list {
-		if n.up && n.idle.idx != 0 && n.idleNow() && (oldest == nil || n.idle.due < oldest.idle.due) {
+		if n.up && !n.closing && n.idle.idx != 0 && n.idleNow() && (oldest == nil || n.idle.due < oldest.idle.due) {
 			oldest = n
 		}
 	}
@@ -116,7 +128,7 @@ func (m *Mesh) closeOne() bool {
 		return false
 	}
 	m.cancel(&oldest.idle)
-	m.emit(Action{Kind: ActClose, Key: oldest.key, Reason: CloseFull})
+	m.close(oldest, CloseFull)
 	return true
 }
 
@@ -131,7 +143,12 @@ func (m *Mesh) keepBaseline() {
 	}
 	next := never
 	for m.links+under < baselineLinks && len(m.dials) < m.cfg.MaxDials {
+		if at := m.baseTokens.when(m.now, 1); at > m.now {
+			m.at(&m.baseline, at)
+			return
+		}
 		if s := m.pickSeed(&next); s != nil {
+			m.baseTokens.take(m.now, 1)
 			s.dial = m.dial(&dial{seed: s, url: s.url, base: true})
 			under++
 			continue
@@ -141,6 +158,7 @@ func (m *Mesh) keepBaseline() {
 			break
 		}
 		n.base = true
+		m.baseTokens.take(m.now, 1)
 		m.startDial(n)
 		if n.dial != nil {
 			under++

@@ -177,6 +177,7 @@ type Mesh struct {
 	list     []*node // the same nodes, in an order that does not depend on the map's
 	seeds    []*seed
 	links    int
+	closing  int // of them
 	hungry   int // swarms without a remote peer
 	addrs    map[netip.AddrPort]*address
 	addrRing []netip.AddrPort // in the order of arrival, for eviction
@@ -197,6 +198,7 @@ type Mesh struct {
 	dialQueue     []*node
 	rendezvous    rendezvous
 	baseline      task
+	baseTokens    bucket // a saved table may be full of the dead, who refuse at once
 }
 
 // New makes a Mesh whose first Advance is at now.
@@ -213,6 +215,7 @@ func New(cfg Config, now time.Duration, unix int64) *Mesh {
 		dials:    make(map[uint64]*dial),
 	}
 	m.searchTokens = newBucket(cfg.SearchRate, cfg.SearchBurst, now)
+	m.baseTokens = newBucket(10, 20, now)
 	m.resolveTokens = newBucket(cfg.ResolveRate, cfg.ResolveBurst, now)
 	for _, u := range cfg.Seeds {
 		m.seeds = append(m.seeds, &seed{url: u})

@@ -30,7 +30,7 @@ type node struct {
 	place   int // in Mesh.list
 	up      bool
 	dialled bool // the link is one that we dialled
-	met     bool // its key was proven in this run
+	closing bool // ActClose is out
 	shares  []*share
 	joins   bucket
 	idle    task

@@ -101,24 +101,42 @@ func (m *Mesh) dropShare(sh *share) {
 
 // name records that a search named n, at addr, for s.
 func (m *Mesh) name(s *swarm, n *node, addr netip.AddrPort) {
+	m.moved(s, n, addr)
 	sh := m.share(s, n)
-	if sh == nil {
-		if !m.room(s, addr, nil) {
+	if room := m.room(s, addr, nil); sh == nil {
+		if !room {
 			m.stats.Dropped[DropGroup]++
 			return
 		}
 		if sh = m.addShare(s, n); sh == nil {
 			return
 		}
+		sh.addr = addr
+	} else if room && !sh.addr.IsValid() {
+		sh.addr = addr
 	}
-	if g, _ := m.group(addr); !sh.addr.IsValid() {
-		sh.addr, sh.group = addr, g
+	if sh.addr.IsValid() {
+		sh.group, _ = m.group(sh.addr)
 	}
 	sh.until, sh.left = m.now+nameLifetime, false
 	if !sh.joined {
 		m.refresh(sh)
 	}
 	m.wantDial(n)
+}
+
+// moved ends what addr said of whoever was there before n.
+func (m *Mesh) moved(s *swarm, n *node, addr netip.AddrPort) {
+	for i := len(s.shares) - 1; i >= 0; i-- {
+		sh := s.shares[i]
+		if sh.addr != addr || sh.node == n {
+			continue
+		}
+		sh.addr, sh.group = netip.AddrPort{}, netip.AddrPort{}
+		if !sh.joined {
+			m.dropShare(sh)
+		}
+	}
 }
 
 // refresh sends a join for the swarm's present state, at once or soon.

@@ -33,8 +33,9 @@ const (
 	// touchPause is how soon after the last search a new member may cause
 	// the next.
 	touchPause = 5 * time.Second
-	// touchStep is the place in hungrySteps from which a swarm goes on then.
-	touchStep = 2
+	// touchStep is the place in hungrySteps from which a swarm goes on then,
+	// so that even the pauses after it are no shorter than touchPause.
+	touchStep = 3
 )
 
 // swarm is one swarm of the local tracker.

@@ -1,0 +1,23 @@
+package federation
+
+import (
+	"github.com/draeder/peerservers/federation/mesh"
+	"github.com/draeder/peerservers/federation/nodeaddr"
+)
+
+// DialNow dials u whatever mesh thinks of it, and returns once the link is up
+// or has failed.
+func (f *Federation) DialNow(u nodeaddr.URL) {
+	f.mu.Lock()
+	f.lastSeq++
+	seq := f.lastSeq
+	f.mu.Unlock()
+	f.dial(mesh.Action{URL: u, ID: ^uint64(0)}, seq)
+}
+
+// Check reports a broken invariant of mesh.
+func (f *Federation) Check() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mesh.Check()
+}

@@ -1,0 +1,202 @@
+package mesh
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/draeder/peerservers/federation/nodeaddr"
+)
+
+// walk gives a Mesh random inputs, true ones and false ones, and holds its
+// actions to the rules with a model that is only sets.
+type walk struct {
+	s        *script
+	r        *rand.Rand
+	searches map[uint64]string
+	resolves map[int]bool
+	dials    map[uint64]Action
+	up       map[Key]bool
+	local    map[string]bool
+	// may: who may be told of which info hash.
+	may map[string]map[Key]bool
+	// named: which addresses a search of the swarm has named.
+	named map[string]map[int]bool
+	keys  map[int]int // who answers at an address
+}
+
+func newWalk(s *script, r *rand.Rand) *walk {
+	return &walk{
+		s: s, r: r, searches: map[uint64]string{}, resolves: map[int]bool{}, dials: map[uint64]Action{}, up: map[Key]bool{},
+		local: map[string]bool{}, may: map[string]map[Key]bool{}, named: map[string]map[int]bool{}, keys: map[int]int{},
+	}
+}
+
+func (w *walk) allow(ih string, k Key) {
+	if w.may[ih] == nil {
+		w.may[ih] = map[Key]bool{}
+	}
+	w.may[ih][k] = true
+}
+
+func (w *walk) step() {
+	s, r := w.s, w.r
+	ih, node, at := fmt.Sprint("swarm", r.IntN(8)), 1+r.IntN(12), 1+r.IntN(30)
+	switch r.IntN(14) {
+	case 0, 1:
+		local := r.IntN(4)
+		w.local[ih] = local > 0
+		s.m.Touched(s.now, ih, SwarmState{Local: local, Remote: r.IntN(2) * r.IntN(4), Parked: r.IntN(3)}, r.IntN(2) == 0)
+	case 2, 3, 4:
+		for _, id := range sorted(w.searches) {
+			s.m.Sighting(s.now, id, private(at))
+			if w.named[w.searches[id]] == nil {
+				w.named[w.searches[id]] = map[int]bool{}
+			}
+			w.named[w.searches[id]][at] = true
+			if k, ok := w.keys[at]; ok {
+				w.allow(w.searches[id], key(k))
+			}
+		}
+	case 5, 6:
+		for _, id := range sorted(w.searches) {
+			if r.IntN(2) == 0 {
+				s.m.SearchDone(s.now, id, r.IntN(5) == 0)
+				delete(w.searches, id)
+			}
+		}
+	case 7:
+		for i := range 31 {
+			if !w.resolves[i] || r.IntN(3) == 0 {
+				continue
+			}
+			delete(w.resolves, i)
+			if k := r.IntN(16); k > 12 {
+				s.m.Unresolved(s.now, private(i), k == 15)
+			} else {
+				w.keys[i] = k // 0 is us
+				s.m.Resolved(s.now, private(i), recordOf(k))
+				for ih, named := range w.named {
+					if named[i] {
+						w.allow(ih, key(k))
+					}
+				}
+			}
+		}
+	case 8:
+		for _, id := range sorted(w.dials) {
+			a := w.dials[id]
+			delete(w.dials, id)
+			if r.IntN(2) == 0 {
+				who := a.Key
+				if who == (Key{}) { // a seed
+					who = key(node)
+				}
+				w.up[who] = true
+				s.m.LinkUp(s.now, who, true)
+				s.m.DialDone(s.now, id, DialOK, who)
+			} else {
+				s.m.DialDone(s.now, id, Outcome(1+r.IntN(4)), Key{})
+			}
+		}
+	case 9:
+		w.up[key(node)] = true
+		s.m.LinkUp(s.now, key(node), false)
+	case 10:
+		delete(w.up, key(node))
+		s.m.LinkDown(s.now, key(node))
+	case 11:
+		if w.up[key(node)] {
+			w.allow(ih, key(node))
+			if w.local[ih] {
+				s.m.Joined(s.now, key(node), ih)
+			} else {
+				s.m.Asked(s.now, key(node), ih)
+			}
+		}
+	case 12:
+		s.m.Left(s.now, key(node), ih)
+	case 13:
+		switch r.IntN(4) {
+		case 0:
+			s.m.Learn(s.now, recordOf(node))
+		case 1:
+			s.m.Misbehaved(s.now, key(node))
+		case 2:
+			s.m.Refresh(s.now, key(node))
+		case 3:
+			// False reports of things that were never asked for.
+			s.m.SearchDone(s.now, 1<<40, false)
+			s.m.DialDone(s.now, 1<<40, DialOK, key(node))
+			s.m.Resolved(s.now, addr(at), recordOf(node))
+		}
+	}
+	for _, a := range s.to(s.now + time.Duration(r.IntN(3000))*time.Millisecond) {
+		w.hold(a)
+	}
+}
+
+// hold notes an action, and fails if it breaks a rule.
+func (w *walk) hold(a Action) {
+	t := w.s.t
+	switch a.Kind {
+	case ActSearch:
+		w.searches[a.ID] = a.InfoHash
+	case ActResolve:
+		w.resolves[int(a.Addr.Port())-7000] = true
+	case ActDial:
+		if a.Key == key(0) {
+			t.Fatal("dials itself")
+		}
+		if w.up[a.Key] {
+			t.Fatal("dials a node that is linked")
+		}
+		for _, other := range w.dials {
+			if other.Key == a.Key && a.Key != (Key{}) {
+				t.Fatal("dials a node twice at a time")
+			}
+		}
+		w.dials[a.ID] = a
+	case ActJoin:
+		if !w.may[a.InfoHash][a.Key] {
+			t.Fatalf("told %q to a node that no search of it named and that did not ask", a.InfoHash)
+		}
+	case ActClose:
+		delete(w.up, a.Key)
+		w.s.m.LinkDown(w.s.now, a.Key)
+	}
+}
+
+func sorted[V any](m map[uint64]V) (ids []uint64) {
+	for id := range m {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Whatever comes in: Check holds after every step (script.to calls it), a
+// plain info hash goes only to whom it may (invariant 6), nobody is dialled
+// twice at a time, and mesh comes to rest.
+func TestInvariant6RandomWalk(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		cfg := Config{
+			Rand: rand.New(rand.NewPCG(seed, 1)), AllowPrivate: true, Leaf: seed%3 == 0, NoRendezvous: seed%5 == 0,
+			MaxSwarms: 6, MaxPartners: 4, MaxNodes: 9, MaxLinks: 5, MaxSwarmsPerNode: 4, MaxAddrs: 12, MaxHosts: 5, MaxAskers: 6,
+			MaxSearches: 3, MaxResolves: 2, MaxDials: 2,
+		}
+		if seed%2 == 0 {
+			cfg = Config{Rand: cfg.Rand, AllowPrivate: true, Seeds: []nodeaddr.URL{nodeURL(3), nodeURL(99)}}
+		}
+		s := newScript(t, cfg)
+		w := newWalk(s, rand.New(rand.NewPCG(seed, 2)))
+		for range 300 {
+			w.step()
+		}
+	})
+}
