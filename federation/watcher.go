@@ -58,11 +58,10 @@ func (w *Watcher) touch(infoHash []byte, t touch) {
 func (w *Watcher) take() (dirty map[string]touch, all bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	dirty, all = w.dirty, w.overflow
-	if len(dirty) > 0 {
-		w.dirty = make(map[string]touch)
+	all, w.overflow = w.overflow, false
+	if len(w.dirty) > 0 { // else the map stays here, where it is written to
+		dirty, w.dirty = w.dirty, make(map[string]touch)
 	}
-	w.overflow = false
 	return dirty, all
 }
 
