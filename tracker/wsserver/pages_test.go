@@ -1,0 +1,149 @@
+package wsserver
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/draeder/peerservers/tracker"
+)
+
+// Case 46: the pages, as their consumers read them.
+func TestStatsPages(t *testing.T) {
+	in := start(t, func(c *Config, _ *tracker.Config) { c.HashList = true })
+	a, b := in.dial("/"), in.dial("/")
+	a.join(hash, pid("a"))
+	a.join(hash2, pid("a"))
+	b.send(strings.Replace(announce(hash, "-PM0203-00000000000b"), `"event"`, `"left":0,"event"`, 1))
+	b.recvJSON()
+
+	resp, body := in.get("GET", "/stats.json")
+	if ct := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || ct != "application/json" {
+		t.Errorf("%s %s", resp.Status, ct)
+	}
+	// As bittorrent-tracker's consumers read it.
+	var bt struct {
+		Torrents, ActiveTorrents, PeersAll, PeersSeederOnly, PeersLeecherOnly *int
+		PeersSeederAndLeecher, PeersIPv4, PeersIPv6                           *int
+		Clients                                                               map[string]map[string]int
+	}
+	if err := json.Unmarshal([]byte(body), &bt); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		got  *int
+		want int
+	}{
+		"torrents": {bt.Torrents, 2}, "activeTorrents": {bt.ActiveTorrents, 2}, "peersAll": {bt.PeersAll, 2},
+		"peersSeederOnly": {bt.PeersSeederOnly, 1}, "peersLeecherOnly": {bt.PeersLeecherOnly, 1},
+		"peersSeederAndLeecher": {bt.PeersSeederAndLeecher, 0}, "peersIPv4": {bt.PeersIPv4, 2}, "peersIPv6": {bt.PeersIPv6, 0},
+	} {
+		if c.got == nil || *c.got != c.want {
+			t.Errorf("%s: want %d in %s", name, c.want, body)
+		}
+	}
+	if bt.Clients["WebTorrent"]["2.8"] != 1 || bt.Clients["P2P Media Loader"]["2.3"] != 1 {
+		t.Errorf("clients: %v", bt.Clients)
+	}
+	// As wt-tracker's do.
+	var wt struct {
+		TorrentsCount, PeersCount int
+		Servers                   []struct {
+			Server          string
+			WebSocketsCount int
+		}
+		Memory                          map[string]float64
+		PeersCountPerInfoHashPerTracker []map[string]int
+	}
+	if err := json.Unmarshal([]byte(body), &wt); err != nil {
+		t.Fatal(err)
+	}
+	if wt.TorrentsCount != 2 || wt.PeersCount != 3 || len(wt.Servers) != 1 || wt.Servers[0].WebSocketsCount != 2 ||
+		wt.Memory["heapUsed"] <= 0 || wt.Memory["rss"] <= 0 {
+		t.Errorf("%s", body)
+	}
+	if l := wt.PeersCountPerInfoHashPerTracker; len(l) != 1 || l[0]["totalPeers"] != 3 || l[0][strings.Repeat("61", 20)] != 2 {
+		t.Errorf("per hash: %v", l)
+	}
+
+	if resp, body := in.get("GET", "/stats", "Accept: application/json"); resp.Header.Get("Content-Type") != "application/json" || !json.Valid([]byte(body)) {
+		t.Errorf("/stats for machines: %v", resp.Header)
+	}
+	if resp, body := in.get("GET", "/stats", "Accept: text/html"); !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") ||
+		!strings.Contains(body, "2 torrents (2 active)") || !strings.Contains(body, "WebTorrent") {
+		t.Errorf("/stats for people: %v %s", resp.Header, body)
+	}
+	if resp, body := in.get("GET", "/"); resp.StatusCode != 200 || !strings.Contains(body, "ws://tracker.example") {
+		t.Errorf("/: %s %s", resp.Status, body)
+	}
+	if resp, body := in.get("GET", "/health"); resp.StatusCode != 200 || body != "ok\n" {
+		t.Errorf("/health: %s %q", resp.Status, body)
+	}
+	for _, path := range []string{"/", "/health", "/stats", "/stats.json"} {
+		if resp, body := in.get("HEAD", path); resp.StatusCode != 200 || body != "" {
+			t.Errorf("HEAD %s: %s %q", path, resp.Status, body)
+		}
+		if resp, _ := in.get("POST", path); resp.StatusCode != 405 {
+			t.Errorf("POST %s: %s", path, resp.Status)
+		}
+	}
+	if resp, _ := in.get("GET", "/announce"); resp.StatusCode != 404 {
+		t.Errorf("elsewhere: %s", resp.Status)
+	}
+}
+
+func TestHashListIsOptIn(t *testing.T) {
+	in := start(t, nil)
+	in.dial("/").join(hash, pid("a"))
+	if _, body := in.get("GET", "/stats.json"); strings.Contains(body, strings.Repeat("61", 20)) || strings.Contains(body, "PerInfoHash") {
+		t.Errorf("%s", body)
+	}
+}
+
+// The Host header is the reader's own, and must not become markup.
+func TestHomeEscapes(t *testing.T) {
+	in := start(t, nil)
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Host = `x"><script>alert(1)</script>`
+	in.srv.ServeHTTP(w, r)
+	if strings.Contains(w.Body.String(), "<script>") {
+		t.Error("markup from the Host header")
+	}
+}
+
+// What strangers call themselves takes bounded room.
+func TestClientTallyIsBounded(t *testing.T) {
+	tl := newTally()
+	n := 0
+	for a := 'a'; a <= 'z'; a++ {
+		for b := 'a'; b <= 'z'; b++ {
+			for v := range 50 {
+				tl.add(fmt.Sprintf("-%c%c%04d-xxxxxxxxxxxx", a, b, v))
+				n++
+			}
+		}
+	}
+	sum := 0
+	for name, versions := range tl.clients {
+		if len(versions) > maxVersions+1 {
+			t.Errorf("%s: %d versions", name, len(versions))
+		}
+		for _, k := range versions {
+			sum += k
+		}
+	}
+	if len(tl.clients) > maxClients+1 || sum != n {
+		t.Errorf("%d clients, %d of %d peers", len(tl.clients), sum, n)
+	}
+	for id, want := range map[string]string{
+		"-WW0208-abcdefghijkl": "WebTorrent 2.8", "-WW0110-abcdefghijkl": "WebTorrent 1.10", "-GT0003-abcdefghijkl": "anacrolix/torrent 0003",
+		"-Zz1234-abcdefghijkl": "Zz 1234", "abcdefghijklmnopqrst": "unknown ", "-<s>12-": "unknown ", "": "unknown ",
+	} {
+		if name, v := clientOf(id); name+" "+v != want {
+			t.Errorf("%q: %s %s, want %s", id, name, v, want)
+		}
+	}
+}
