@@ -329,3 +329,54 @@ func writeDeadState(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 }
+
+// TestSilentTableFallsBack: when all of a large table goes silent, the
+// bootstrap addresses are asked after 30 s, not when the last node has been
+// given up.
+func TestSilentTableFallsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeNet()
+		n := f.node(t, "5.2.0.1:7000", nil, "5.1.0.1:7000", "5.3.0.1:7000")
+		var others []*Node
+		for i := range 40 {
+			others = append(others, f.node(t, fmt.Sprintf("5.1.%d.1:7000", i), nil, "5.2.0.1:7000"))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Minute)
+		if n.GoodNodes() < 20 {
+			t.Fatalf("only %d nodes; the test proves nothing", n.GoodNodes())
+		}
+		closeAll(t, others...)
+		late := f.node(t, "5.3.0.1:7000", nil)
+		defer closeAll(t, n, late)
+		time.Sleep(deadAfter + 2*maintenance)
+		if late.GoodNodes() != 1 {
+			t.Error("the bootstrap address was not asked")
+		}
+	})
+}
+
+// TestNobodyFindsItself, even if others list it and do not say where they see
+// it, as bittorrent-dht does.
+func TestNobodyFindsItself(t *testing.T) {
+	for addr, want := range map[string]bool{"5.2.0.1:7000": false, "5.4.0.1:7000": false, "5.4.0.1:7001": true, "5.5.0.1:7000": true} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeNet()
+			n := f.node(t, "5.2.0.1:7000", nil)
+			defer closeAll(t, n)
+			n.mu.Lock()
+			n.peers.announce(time.Now(), nodeID(testTarget(1)), netip.MustParseAddrPort(addr))
+			for i := range 3 { // that many say that we are behind 5.4.0.1
+				n.external.note(netip.AddrPortFrom(netip.AddrFrom4([4]byte{6, 1, byte(i), 1}), 0), netip.MustParseAddrPort("5.4.0.1:7000"))
+			}
+			n.mu.Unlock()
+			reported := false
+			if err := n.Lookup(context.Background(), testTarget(1), false, func(netip.AddrPort) { reported = true }); !errors.Is(err, errNoAnswer) {
+				t.Error(err)
+			}
+			if reported != want {
+				t.Errorf("%s reported: %v", addr, reported)
+			}
+		})
+	}
+}
