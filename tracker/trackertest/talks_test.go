@@ -32,6 +32,7 @@ var targets = []target{
 	{"server in memory", trackertest.KindServer, runServer},
 	{"server over sockets", trackertest.KindSockets, runSockets},
 	{"pair", trackertest.KindFederated, runPair},
+	{"two nodes", trackertest.KindFederated, runLinks},
 }
 
 func load(t *testing.T) []*trackertest.Talk {
