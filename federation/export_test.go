@@ -21,3 +21,10 @@ func (f *Federation) Check() error {
 	defer f.mu.Unlock()
 	return f.mesh.Check()
 }
+
+// DefaultDialer is what dials for f unless its Config says otherwise.
+func DefaultDialer(f *Federation) Dialer {
+	cfg := f.cfg
+	cfg.Dialer = nil
+	return cfg.withDefaults().Dialer
+}

@@ -135,10 +135,6 @@ func seeds(urls ...string) option {
 	}
 }
 
-func identity(i int) option {
-	return func(c *federation.Config, _ *tracker.Config) { c.Key = keyOf(i) }
-}
-
 // start makes node i, at 127.0.0.1:9000+i, and runs it.
 func (w *world) start(i int, opts ...option) *node {
 	w.t.Helper()

@@ -170,6 +170,9 @@ func (l *link) take(msg []byte, limits *frame.Limits) (done bool, err error) {
 		ok = l.onRecords(&l.in.Records)
 	case frame.KindBye:
 		l.f.log.Debug("link: bye", "key", l.peer.name, "code", l.in.Bye.Code.String())
+		if l.in.Bye.Code == frame.CodeDuplicate {
+			l.peer.awaitOther(l)
+		}
 		l.peer.byeReceived(l)
 		return true, errBye
 	default:

@@ -25,6 +25,9 @@ const (
 	// both sides may have some: the side with the smaller key does not wait.
 	// Later, those whom a join brings have just made offers themselves.
 	holdFor = time.Second
+	// awaitFor is how long a link's end is put off for the one that replaces
+	// it; less than drainFor, for which the other side waits.
+	awaitFor = 2 * time.Second
 	// maxLinksPerPeer bounds the links of one key that have not ended yet. It
 	// is far beyond what two nodes that dial each other can bring about.
 	maxLinksPerPeer = 2048
@@ -48,6 +51,7 @@ type peer struct {
 
 	mu     sync.Mutex
 	links  []*link
+	news   chan struct{} // closed at the next link
 	shared map[string]*membership
 }
 
@@ -62,7 +66,7 @@ func (f *Federation) newPeer(key mesh.Key) *peer {
 	return &peer{
 		f: f, key: key, name: hex.EncodeToString(key[:4]),
 		session: f.cfg.Tracker.OpenNode(tracker.NodeKey(key), tracker.NodeInfo{FirstSeen: f.firstSeen(key)}),
-		shared:  make(map[string]*membership),
+		shared:  make(map[string]*membership), news: make(chan struct{}),
 	}
 }
 
@@ -75,6 +79,8 @@ func (p *peer) addLink(l *link) bool {
 		return false
 	}
 	p.links = append(p.links, l)
+	close(p.news)
+	p.news = make(chan struct{})
 	cur := p.cur.Load()
 	switch {
 	case cur == nil:
@@ -152,6 +158,40 @@ func (p *peer) bye(l *link, code frame.Code) {
 	}
 }
 
+// awaitOther waits, before l is given up as a duplicate, for the link that is
+// kept instead: its handshake may have ended on the other side only. Without
+// it, memberships would leave and come back.
+func (p *peer) awaitOther(l *link) {
+	t := time.NewTimer(awaitFor)
+	defer t.Stop()
+	for {
+		p.mu.Lock()
+		news, other := p.news, p.other(l)
+		p.mu.Unlock()
+		if other != nil {
+			return
+		}
+		select {
+		case <-news:
+		case <-t.C:
+			return
+		case <-p.f.ctx.Done():
+			return
+		}
+	}
+}
+
+// other is the last link besides l that nobody has said bye on. Caller holds
+// p.mu.
+func (p *peer) other(l *link) *link {
+	for i := len(p.links) - 1; i >= 0; i-- {
+		if o := p.links[i]; o != l && !o.byeGot && !o.byeSent {
+			return o
+		}
+	}
+	return nil
+}
+
 // byeReceived: all of the other side's frames on l have been read. Ours that
 // are still waiting go out, and that is the end of l.
 func (p *peer) byeReceived(l *link) {
@@ -168,11 +208,9 @@ func (p *peer) byeReceived(l *link) {
 // replace finds another link for the one in use, or detaches. Caller holds
 // p.mu.
 func (p *peer) replace(l *link) {
-	for i := len(p.links) - 1; i >= 0; i-- {
-		if o := p.links[i]; o != l && !o.byeGot && !o.byeSent {
-			p.use(o)
-			return
-		}
+	if o := p.other(l); o != nil {
+		p.use(o)
+		return
 	}
 	p.cur.Store(nil)
 	p.downs.Add(1)
