@@ -72,7 +72,8 @@ type Config struct {
 
 // Protocol is another user of the port: a WebSocket that asks for subprotocol
 // Name on Path gets it and is handed to Handler, in a goroutine of its own.
-// Handler owns conn; br has what was read already. Requests on Path that do not
+// Handler owns conn; br has what was read already, and RemoteAddr of the request
+// is the client's, also behind a trusted proxy. Requests on Path that do not
 // ask for Name are clients like others.
 type Protocol struct {
 	Path, Name string

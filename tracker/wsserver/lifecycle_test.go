@@ -225,15 +225,16 @@ func TestOtherProtocol(t *testing.T) {
 			Handler: func(conn net.Conn, br *bufio.Reader, r *http.Request) {
 				defer conn.Close()
 				b, _ := br.ReadByte()
-				conn.Write([]byte{b, b})
+				fmt.Fprintf(conn, "%c%c %s", b, b, r.RemoteAddr)
 			}}}
+		c.TrustedProxies = prefixes("127.0.0.0/8")
 	})
-	c := in.dial("/federation", "Sec-WebSocket-Protocol: other, peerservers.v1")
+	c := in.dial("/federation", "Sec-WebSocket-Protocol: other, peerservers.v1", "X-Forwarded-For: 192.0.2.7")
 	if got := c.resp.Header.Get("Sec-Websocket-Protocol"); got != "peerservers.v1" {
 		t.Errorf("selected %q", got)
 	}
 	c.write([]byte("x"))
-	if b, err := io.ReadAll(c.br); err != nil || string(b) != "xx" {
+	if b, err := io.ReadAll(c.br); err != nil || string(b) != "xx 192.0.2.7:0" {
 		t.Errorf("%q %v", b, err)
 	}
 	for _, c := range []*client{in.dial("/federation"), in.dial("/elsewhere", "Sec-WebSocket-Protocol: peerservers.v1")} {

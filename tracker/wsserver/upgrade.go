@@ -90,7 +90,8 @@ func (s *Server) start(nc net.Conn, ahead []byte, who tracker.Client, p place) b
 
 // upgradeOther hands the connection to another user of the port.
 func (s *Server) upgradeOther(w http.ResponseWriter, r *http.Request, other *Protocol) {
-	p, ok := s.admit(w, s.clientAddr(r))
+	addr := s.clientAddr(r)
+	p, ok := s.admit(w, addr)
 	if !ok {
 		return
 	}
@@ -109,6 +110,7 @@ func (s *Server) upgradeOther(w http.ResponseWriter, r *http.Request, other *Pro
 	s.others[nc] = struct{}{}
 	s.live.Add(1)
 	s.mu.Unlock()
+	r.RemoteAddr = addr.String()
 	go func() {
 		defer func() {
 			s.limits.leaveConn(&p)
