@@ -3,7 +3,6 @@ package trackertest
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -306,101 +305,6 @@ func (r *run) send(s *step, c *client) error {
 	return c.conn.Send(Frame{Data: []byte(text), Binary: s.how == framingBinary, Pieces: s.n})
 }
 
-// receiveOne finds which one of the connections received a frame.
-func (r *run) receiveOne(s *step, clients []*client) error {
-	if err := r.settle(); err != nil {
-		return err
-	}
-	var why []string
-	for _, c := range clients {
-		frame, ok := c.conn.Inbox().first()
-		if !ok || c.stalled {
-			continue
-		}
-		if err := r.match(s.text, frame); err != nil {
-			why = append(why, c.name+": "+err.Error())
-			continue
-		}
-		c.conn.Inbox().take()
-		if s.who.alias != "" {
-			r.conns[s.who.alias] = c
-			r.scope.vars[s.who.alias] = c.name
-		}
-		return nil
-	}
-	return fmt.Errorf("none of them received it: %s", strings.Join(why, "; "))
-}
-
-func (r *run) receiveSet(steps []step) error {
-	clients, err := r.clients(steps[0].who)
-	if err != nil {
-		return err
-	}
-	if err := r.settle(); err != nil {
-		return err
-	}
-	c := clients[0]
-	left := slices.Clone(steps)
-	for len(left) > 0 {
-		frame, ok := c.conn.Inbox().first()
-		if !ok {
-			return at(left[0].line, fmt.Errorf("%s: received %d frames less", c.name, len(left)))
-		}
-		var why error
-		i := slices.IndexFunc(left, func(s step) bool {
-			err := r.match(s.text, frame)
-			why = errors.Join(why, err)
-			return err == nil
-		})
-		if i < 0 {
-			return fmt.Errorf("%s: received %.300s: %w", c.name, frame.data, why)
-		}
-		c.conn.Inbox().take()
-		left = slices.Delete(left, i, i+1)
-	}
-	return nil
-}
-
-var captures = regexp.MustCompile(`\$([A-Za-z_][A-Za-z0-9_]*)`)
-
-// match says how a frame differs from the shape that text describes.
-func (r *run) match(text string, frame received) error {
-	if frame.binary {
-		return fmt.Errorf("a binary frame: %.80q", frame.data)
-	}
-	return r.matchData(text, frame.data)
-}
-
-func (r *run) matchData(text string, data []byte) error {
-	text, err := r.shape(text)
-	if err != nil {
-		return err
-	}
-	p, err := parsePattern(text)
-	if err != nil {
-		return fmt.Errorf("pattern: %w", err)
-	}
-	if err := p.match(data, &env{scope: r.scope, young: r.world.Kind() == KindFederated}); err != nil {
-		return fmt.Errorf("%w\n got  %.500s\n want %.500s", err, data, text)
-	}
-	return nil
-}
-
-// shape expands a pattern, except for what it captures itself: that is not
-// known before it is matched.
-func (r *run) shape(text string) (string, error) {
-	r.scope.lenient = true
-	defer func() { r.scope.lenient = false }()
-	draft, err := r.scope.expand(text)
-	if err != nil {
-		return "", err
-	}
-	for _, m := range captures.FindAllStringSubmatch(draft, -1) {
-		delete(r.scope.vars, m[1])
-	}
-	return r.scope.expand(text)
-}
-
 func (r *run) settle() error {
 	if !r.busy {
 		return nil
@@ -467,67 +371,6 @@ func (r *run) leftOver() error {
 		if closed, code := c.conn.Inbox().IsClosed(); closed {
 			return fmt.Errorf("at the end, %s is closed with %d", name, code)
 		}
-	}
-	return nil
-}
-
-func (r *run) check(text string) error {
-	left, rest := splitWord(text)
-	op, rest := splitWord(rest)
-	l, err := r.scope.expand(left)
-	if err != nil {
-		return err
-	}
-	right, err := r.scope.expand(rest)
-	if err != nil {
-		return err
-	}
-	ok := false
-	switch op {
-	case "=":
-		ok = l == right
-	case "!=":
-		ok = l != right
-	case "in":
-		ok = slices.Contains(strings.Fields(right), l)
-	case "<", ">":
-		a, err1 := strconv.Atoi(l)
-		b, err2 := strconv.Atoi(right)
-		if err := errors.Join(err1, err2); err != nil {
-			return err
-		}
-		ok = op == "<" && a < b || op == ">" && a > b
-	}
-	if !ok {
-		return fmt.Errorf("not so: %s %s %s", l, op, right)
-	}
-	return nil
-}
-
-func (r *run) http(s *step) error {
-	if s.op == opGet {
-		if err := r.settle(); err != nil {
-			return err
-		}
-		accept := ""
-		for _, arg := range s.args[1:] {
-			accept = strings.TrimPrefix(arg, "accept=")
-		}
-		page, err := r.world.Get(s.args[0], accept)
-		r.page = &page
-		return err
-	}
-	if r.page == nil {
-		return fmt.Errorf("nothing was fetched")
-	}
-	if s.op == opGetBody {
-		return r.matchData(s.text, r.page.Body)
-	}
-	if r.page.Status != s.n {
-		return fmt.Errorf("status %d, want %d", r.page.Status, s.n)
-	}
-	if len(s.args) > 0 && !strings.HasPrefix(r.page.ContentType, s.args[0]) {
-		return fmt.Errorf("content type %q, want %s", r.page.ContentType, s.args[0])
 	}
 	return nil
 }
