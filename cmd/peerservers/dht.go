@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/draeder/peerservers/dhtstore"
 )
@@ -14,6 +15,7 @@ type dhtCommand struct {
 	Listen       string   `default:":7000" placeholder:"HOST:PORT" help:"UDP address, IPv4 (default ${default})."`
 	DHTBootstrap []string `name:"dht-bootstrap" placeholder:"HOST:PORT" help:"A DHT node to join. Repeatable. Without any, this is the first."`
 	DataDir      string   `placeholder:"DIR" help:"Where to keep the routing table. By default nowhere."`
+	AllowPrivate bool     `help:"Admit loopback and private addresses; a --listen or --dht-bootstrap of that kind implies it."`
 }
 
 // Validate implements kong's validation.
@@ -35,11 +37,10 @@ func (c *dhtCommand) Run(ctx context.Context, con *console) error {
 		defer release()
 	}
 	node, err := dhtstore.New(dhtstore.Config{
-		Listen:    c.Listen,
-		Bootstrap: c.DHTBootstrap,
-		Dir:       c.DataDir,
-		// It is for private networks: it must know their nodes.
-		AllowPrivate: true,
+		Listen:       c.Listen,
+		Bootstrap:    c.DHTBootstrap,
+		Dir:          c.DataDir,
+		AllowPrivate: c.AllowPrivate || privateAddr(c.Listen) || slices.ContainsFunc(c.DHTBootstrap, privateAddr),
 		Log:          con.log,
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/draeder/peerservers/federation"
 	"github.com/draeder/peerservers/federation/identity"
 	"github.com/draeder/peerservers/federation/nodeaddr"
+	"github.com/draeder/peerservers/federation/record"
 	"github.com/draeder/peerservers/tracker"
 )
 
@@ -72,7 +73,7 @@ func (c *serveCommand) openFederation(log *slog.Logger, listeners []net.Listener
 	}
 	f.cfg = federation.Config{
 		Key: key, Network: network,
-		Watcher: f.watcher, Directory: f.dht,
+		Watcher: f.watcher, Directory: recordKeeper{f.dht, ownRecordFile(dir)},
 		URLs: parseURLs(c.NodeURL, c.AllowPrivate), Seeds: parseURLs(c.Seed, c.AllowPrivate),
 		AllowPrivate: c.AllowPrivate, NoRendezvous: c.NoRendezvous,
 		Own:    addrs(listeners),
@@ -80,6 +81,27 @@ func (c *serveCommand) openFederation(log *slog.Logger, listeners []net.Listener
 		Logger: log,
 	}
 	return f, nil
+}
+
+// recordKeeper is a directory that keeps the node's own record in a file, for
+// the id command, which must not have to ask the node.
+type recordKeeper struct {
+	federation.Directory
+	file federation.FileStore
+}
+
+// ownRecordFile is where a node's own record is kept.
+func ownRecordFile(dir string) federation.FileStore {
+	return federation.FileStore{Path: filepath.Join(dir, "record.json")}
+}
+
+// Publish implements federation.Directory.
+func (k recordKeeper) Publish(ctx context.Context, item federation.Item) error {
+	signed := record.Signed{Key: record.Key(item.Key), Seq: item.Seq, Sig: item.Sig, Value: item.Value}
+	if err := k.file.Save([]federation.Saved{{Record: signed, FirstSeen: time.Now()}}); err != nil {
+		return err
+	}
+	return k.Directory.Publish(ctx, item)
 }
 
 // join makes the federation of a tracker.

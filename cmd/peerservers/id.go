@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
 	"time"
 
+	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/federation/identity"
 	"github.com/draeder/peerservers/federation/nodeaddr"
 	"github.com/draeder/peerservers/federation/record"
@@ -14,8 +16,8 @@ import (
 // idCommand shows who a node is. It may be asked while the node runs.
 type idCommand struct {
 	DataDir      string   `placeholder:"DIR" help:"The node's data directory, as for serve."`
-	NodeURL      []string `name:"node-url" placeholder:"URL" help:"The node's URLs, as for serve. Repeatable."`
-	AllowPrivate bool     `help:"Admit ws:// and private URLs."`
+	NodeURL      []string `name:"node-url" placeholder:"URL" help:"Show the record that a node with these URLs would publish, instead of the last one published. Repeatable."`
+	AllowPrivate bool     `help:"Admit ws:// and private URLs there."`
 }
 
 // Run implements kong's run.
@@ -34,11 +36,11 @@ func (c *idCommand) Run(_ context.Context, con *console) error {
 	if created {
 		con.log.Info("made a new key", "dir", dir)
 	}
-	r, err := ownRecord(c.NodeURL, c.AllowPrivate)
+	signed, err := c.record(key, dir)
 	if err != nil {
 		return err
 	}
-	signed, err := record.Sign(key, time.Now().Unix(), r)
+	r, err := record.Decode(signed.Value, true)
 	if err != nil {
 		return err
 	}
@@ -51,20 +53,31 @@ func (c *idCommand) Run(_ context.Context, con *console) error {
 	return nil
 }
 
-// ownRecord is what a node with these URLs says of itself.
-func ownRecord(nodeURLs []string, allowPrivate bool) (record.Record, error) {
-	r := record.Record{Caps: record.CapRelay, Protocol: 1, Expires: time.Now().Unix() + record.Lifetime}
-	if len(nodeURLs) == 0 {
+// record is the last record that the node published, or, if there is none or
+// other URLs are asked about, what it would be now.
+func (c *idCommand) record(key ed25519.PrivateKey, dir string) (record.Signed, error) {
+	if len(c.NodeURL) == 0 {
+		saved, err := ownRecordFile(dir).Load()
+		if err == nil && len(saved) == 1 && saved[0].Record.Key == record.Key(key.Public().(ed25519.PublicKey)) {
+			return saved[0].Record, nil
+		}
+	}
+	now := time.Now().Unix()
+	r := record.Record{Caps: record.CapRelay, Protocol: handshake.Version, Expires: now + record.Lifetime}
+	if len(c.NodeURL) == 0 {
 		r.Caps |= record.CapLeaf
 	}
 	var errs []error
-	for _, s := range nodeURLs {
-		u, err := nodeaddr.Parse(s, allowPrivate)
+	for _, s := range c.NodeURL {
+		u, err := nodeaddr.Parse(s, c.AllowPrivate)
 		if err != nil {
-			errs = append(errs, wrong("--node-url", s, nodeURLMend(s, allowPrivate), "%w", err))
+			errs = append(errs, wrong("--node-url", s, nodeURLMend(s, c.AllowPrivate), "%w", err))
 			continue
 		}
 		r.URLs = append(r.URLs, u)
 	}
-	return r, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return record.Signed{}, err
+	}
+	return record.Sign(key, now, r)
 }

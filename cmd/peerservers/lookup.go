@@ -148,7 +148,10 @@ func orPublic(bootstrap []string) []string {
 	return bootstrap
 }
 
+// privateAddr reports whether an address names a private or loopback IP; an
+// unspecified one, as in ":7000", does not.
 func privateAddr(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	return err == nil && private(host)
+	ip, e := netip.ParseAddr(host)
+	return err == nil && e == nil && !ip.IsUnspecified() && private(host)
 }

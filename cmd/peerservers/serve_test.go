@@ -83,7 +83,12 @@ func TestTwoNodes(t *testing.T) {
 	})
 
 	t.Run("id", func(t *testing.T) {
-		status, out, _ := command(t, "id", "--data-dir", a.dir, "--node-url", "ws://"+a.addr, "--allow-private")
+		var status int
+		var out string
+		eventually(t, "a published record", func() bool {
+			status, out, _ = command(t, "id", "--data-dir", a.dir)
+			return !strings.Contains(out, "urls leaf")
+		}, a.process)
 		_, body := get(t, "http://"+a.admin+"/federation.json")
 		var s federation.Status
 		if err := json.Unmarshal([]byte(body), &s); err != nil {
@@ -100,6 +105,15 @@ func TestTwoNodes(t *testing.T) {
 		if s := n.stop(); s != 0 {
 			t.Errorf("exit status %d", s)
 		}
+	}
+	// What was published stays to be shown.
+	if status, out, _ := command(t, "id", "--data-dir", a.dir); status != 0 || !strings.Contains(out, "urls ws://"+a.addr+"\n") {
+		t.Errorf("status %d: %s", status, out)
+	}
+	// Other URLs can be asked about, and a new directory gets a key.
+	status, out, err := command(t, "id", "--data-dir", t.TempDir(), "--node-url", "wss://Tracker.Example.org/x/")
+	if status != 0 || !strings.Contains(out, "urls wss://tracker.example.org:443/x\n") || !strings.Contains(err, "made a new key") {
+		t.Errorf("status %d: %s%s", status, out, err)
 	}
 }
 
