@@ -403,7 +403,7 @@ func TestSwarmThatWentAndCameBackUnseen(t *testing.T) {
 			ca.s.Close()
 			ca = a.client(fmt.Sprint("alice", i))
 			ca.announce(hash(1), 5)
-			introduced(t, ca, cb, time.Second)
+			introduced(t, ca, cb, 2*time.Second) // parked offers may wait for one
 			synctest.Wait()
 			sa, _ := a.tr.State([]byte(hash(1)))
 			sb, _ := b.tr.State([]byte(hash(1)))
