@@ -18,11 +18,17 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal drains; a second one, by default action, ends at once.
-	context.AfterFunc(ctx, stop)
+	// The first signal drains; a later one ends at once, by default action. One
+	// that comes at the same time is the same: a shell or a supervisor signals
+	// the process and its group.
+	context.AfterFunc(ctx, func() {
+		time.Sleep(time.Second)
+		stop()
+	})
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
