@@ -56,7 +56,7 @@ func start(t testing.TB, change func(*Config, *tracker.Config)) *instance {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served, ran := make(chan error, 1), make(chan struct{})
-	go func() { served <- srv.Serve(ctx, l) }()
+	go func() { served <- srv.Serve(ctx, from(cfg.AllowPrivate, l)) }()
 	go func() { trk.Run(ctx); close(ran) }()
 	in := &instance{t: t, srv: srv, trk: trk, addr: l.Addr().String()}
 	done := false

@@ -2,12 +2,14 @@ package wsserver
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +27,13 @@ type Config struct {
 	// CertFile and KeyFile make connections that begin as TLS be TLS. They
 	// are read again when they change.
 	CertFile, KeyFile string
+	// TLS does so too, for programs that have certificates from elsewhere. A
+	// connection that agrees with it on a protocol other than http/1.1 is
+	// closed after the handshake.
+	TLS *tls.Config
+	// Pages gets the requests that are neither for a WebSocket nor for one of
+	// the server's own pages. (404)
+	Pages http.Handler
 	// Paths, unless empty, are the only paths on which clients may connect.
 	// One that ends in "/{token}" matches any last element, which becomes
 	// the connection's token for access rules. (any path)
@@ -41,9 +50,10 @@ type Config struct {
 	// let in to be told so, and for the pages.
 	MaxConns int
 	// MaxConnsPerIP bounds those of one IPv4 address or IPv6 /64 (1,000):
-	// many clients share an address behind carriers' NAT.
+	// many clients share an address behind carriers' NAT. Loopback is left
+	// out: a proxy there stands for all of its clients.
 	MaxConnsPerIP int
-	// AllowPrivate leaves loopback and private addresses out of that bound.
+	// AllowPrivate leaves private addresses out of that bound as well.
 	AllowPrivate bool
 	// MaxMessage is the largest message of a client (256 KiB).
 	MaxMessage int
@@ -122,6 +132,9 @@ func (c Config) withDefaults() Config {
 	wait(&c.HeaderTimeout, 10*time.Second)
 	wait(&c.MessageTimeout, time.Minute)
 	wait(&c.WriteTimeout, 15*time.Second)
+	if c.Pages == nil {
+		c.Pages = http.NotFoundHandler()
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -137,6 +150,12 @@ func (c Config) Validate() error {
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		bad("a certificate and its key come together: one of the two files is missing")
+	}
+	if c.TLS != nil && c.CertFile != "" {
+		bad("certificates come from files or from TLS, not from both")
+	}
+	if c.TLS != nil && slices.Contains(c.TLS.NextProtos, "h2") {
+		bad("HTTP/2 cannot be offered: a WebSocket is upgraded from HTTP/1.1")
 	}
 	for _, p := range c.Paths {
 		if !strings.HasPrefix(p, "/") {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,6 +109,45 @@ func TestEmbedded(t *testing.T) {
 
 // Limits: 503 above the bound on connections, 429 above that of one address,
 // and places are given back.
+// abroad makes accepted connections come from a public address, as bounds by
+// address leave loopback out.
+type abroad struct{ net.Listener }
+
+type abroadConn struct{ net.Conn }
+
+func (abroadConn) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(203, 0, 113, 7), Port: 40000}
+}
+
+func (l abroad) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return abroadConn{nc}, nil
+}
+
+func from(loopback bool, l net.Listener) net.Listener {
+	if loopback {
+		return l
+	}
+	return abroad{l}
+}
+
+func TestLoopbackIsNotCounted(t *testing.T) {
+	l := limits{maxConns: 10, maxPerIP: 1, byIP: make(map[netip.Prefix]ipCount)}
+	for _, c := range []struct {
+		addr string
+		ok   bool
+	}{{"127.0.0.1", true}, {"::1", true}, {"::ffff:127.0.0.1", true}, {"10.0.0.1", false}, {"203.0.113.7", false}} {
+		a := netip.MustParseAddr(c.addr)
+		l.conn(a)
+		if _, why, ok := l.conn(a); ok != c.ok {
+			t.Errorf("second connection of %s: %v %v", c.addr, ok, why)
+		}
+	}
+}
+
 func TestConnectionLimits(t *testing.T) {
 	in := start(t, func(c *Config, _ *tracker.Config) { c.MaxConns, c.AllowPrivate = 2, true })
 	a, b := in.dial("/"), in.dial("/")

@@ -32,10 +32,11 @@ type place struct {
 
 // group is what counts as one address: an IPv6 client has a /64 to itself.
 // Connections without an address (embedding, Unix sockets) are not counted,
+// nor is loopback, where a proxy or a tunnel stands for all of its clients,
 // nor are private addresses when they are allowed.
 func (l *limits) group(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
-	if !a.IsValid() || l.allowPrivate && (a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()) {
+	if !a.IsValid() || a.IsLoopback() || l.allowPrivate && (a.IsPrivate() || a.IsLinkLocalUnicast()) {
 		return netip.Prefix{}
 	}
 	bits := 32

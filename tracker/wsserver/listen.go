@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -74,11 +75,11 @@ func (c *sniffConn) Read(p []byte) (int, error) {
 	if n == 0 {
 		return n, err
 	}
-	if p[0] != tlsHandshake || c.s.certs == nil {
+	if p[0] != tlsHandshake || c.s.tls == nil {
 		c.plain.Store(true)
 		return n, err
 	}
-	t := tls.Server(&replayConn{Conn: c.Conn, head: append([]byte(nil), p[:n]...)}, c.s.certs.config)
+	t := tls.Server(&replayConn{Conn: c.Conn, head: append([]byte(nil), p[:n]...)}, c.s.tls)
 	c.tls.Store(t)
 	// The handshake writes too, and nobody has set a deadline for that.
 	c.Conn.SetWriteDeadline(time.Now().Add(c.s.cfg.HeaderTimeout))
@@ -86,6 +87,10 @@ func (c *sniffConn) Read(p []byte) (int, error) {
 	c.Conn.SetWriteDeadline(time.Time{})
 	if err != nil {
 		return 0, err
+	}
+	if proto := t.ConnectionState().NegotiatedProtocol; proto != "" && proto != "http/1.1" {
+		// An ACME challenge (RFC 8737, 3) is over with the handshake.
+		return 0, io.EOF
 	}
 	return t.Read(p)
 }

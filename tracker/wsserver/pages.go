@@ -32,7 +32,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/stats.json":
 		page = s.statsJSON
 	default:
-		http.NotFound(w, r)
+		s.cfg.Pages.ServeHTTP(w, r)
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

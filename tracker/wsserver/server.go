@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,7 +20,8 @@ import (
 type Server struct {
 	cfg    Config
 	http   *http.Server
-	certs  *certs // nil: no TLS
+	tls    *tls.Config // nil: no TLS
+	certs  *certs      // nil: not from files
 	limits limits
 	pool   buffers
 	counts counters
@@ -57,11 +59,13 @@ func New(cfg Config) (*Server, error) {
 		maxConns: s.cfg.MaxConns, maxPerIP: s.cfg.MaxConnsPerIP, allowPrivate: s.cfg.AllowPrivate,
 		byIP: make(map[netip.Prefix]ipCount),
 	}
+	s.tls = cfg.TLS
 	if cfg.CertFile != "" {
 		var err error
 		if s.certs, err = newCerts(cfg.CertFile, cfg.KeyFile); err != nil {
 			return nil, fmt.Errorf("wsserver: %w", err)
 		}
+		s.tls = s.certs.config
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -191,6 +195,18 @@ func (s *Server) abortAll() {
 	for nc := range s.others {
 		abort(nc)
 	}
+}
+
+// enter makes Serve and Shutdown wait for an upgrade under way, which
+// net/http does not; false if the server is draining.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.live.Add(1)
+	return true
 }
 
 // add takes a connection in, unless the server is draining.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -177,6 +178,33 @@ func TestCertificateReload(t *testing.T) {
 	before.join(hash, pid("a"))
 }
 
+// A program brings its own certificates, another protocol that ends with the
+// handshake, and pages, which do not hide the server's.
+func TestTLSFromElsewhere(t *testing.T) {
+	in := start(t, func(c *Config, _ *tracker.Config) {
+		pair, err := tls.LoadX509KeyPair(writeCert(t, t.TempDir(), "one"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1", "other"}}
+		c.Pages = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page "+r.URL.Path) })
+	})
+	a := upgradeClient(t, in.dialTLS(&tls.Config{InsecureSkipVerify: true}), "/x")
+	a.join(hash, pid("a"))
+	for path, want := range map[string]string{"/x": "page /x", "/health": "ok\n"} {
+		if _, body := in.get("GET", path); body != want {
+			t.Errorf("%s: %q", path, body)
+		}
+	}
+	nc := in.dialTLS(&tls.Config{InsecureSkipVerify: true, NextProtos: []string{"other"}})
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(patience))
+	io.WriteString(nc, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+	if n, err := nc.Read(make([]byte, 1)); n != 0 {
+		t.Errorf("an answer after a handshake for another protocol: %d, %v", n, err)
+	}
+}
+
 // Nobody has to ask for it.
 func TestCertificateIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -212,9 +240,12 @@ func TestConfigIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cert, key := writeCert(t, t.TempDir(), "one")
 	for name, c := range map[string]Config{
 		"no tracker":      {},
 		"no key":          {Tracker: trk, CertFile: "x"},
+		"two sources":     {Tracker: trk, CertFile: cert, KeyFile: key, TLS: &tls.Config{}},
+		"HTTP/2":          {Tracker: trk, TLS: &tls.Config{NextProtos: []string{"h2", "http/1.1"}}},
 		"missing files":   {Tracker: trk, CertFile: "/nowhere/c", KeyFile: "/nowhere/k"},
 		"path":            {Tracker: trk, Paths: []string{"announce"}},
 		"protocol":        {Tracker: trk, Protocols: []Protocol{{Path: "/x"}}},

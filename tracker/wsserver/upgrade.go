@@ -33,10 +33,11 @@ func wantsWebSocket(r *http.Request) bool {
 
 // upgrade answers a request for a WebSocket.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
-	if s.Draining() {
+	if !s.enter() {
 		s.turnAway(w, refuseDraining, http.StatusServiceUnavailable, "going away")
 		return
 	}
+	defer s.live.Done()
 	if p := s.protocol(r); p != nil {
 		s.upgradeOther(w, r, p)
 		return
