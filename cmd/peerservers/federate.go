@@ -31,24 +31,18 @@ type federated struct {
 	watcher *federation.Watcher
 	dht     *dhtstore.Node
 	node    *federation.Federation // once joined
-	release func()
-	boot    string // the DHT nodes to start from, for a person
+	boot    string                 // the DHT nodes to start from, for a person
 }
 
-// openFederation takes the data directory, the key and the DHT port.
-func (c *serveCommand) openFederation(log *slog.Logger, listeners []net.Listener) (*federated, error) {
+// openFederation takes the key in the data directory and the DHT port.
+func (c *serveCommand) openFederation(dir string, log *slog.Logger, listeners []net.Listener) (*federated, error) {
 	network, err := network(c.NetworkSecretFile)
 	if err != nil {
 		return nil, err
 	}
-	dir, release, err := openDataDir(c.DataDir)
-	if err != nil {
-		return nil, err
-	}
-	f := &federated{watcher: federation.NewWatcher(), release: release}
+	f := &federated{watcher: federation.NewWatcher()}
 	key, created, err := identity.LoadOrCreate(dir)
 	if err != nil {
-		f.close()
 		return nil, wrong("--data-dir", dir, "give a directory of the node's own", "%w", err)
 	}
 	if created {
@@ -68,7 +62,6 @@ func (c *serveCommand) openFederation(log *slog.Logger, listeners []net.Listener
 		Log:        log,
 	})
 	if err != nil {
-		f.close()
 		return nil, listenError("--dht-listen", listen, err)
 	}
 	f.cfg = federation.Config{
@@ -111,12 +104,7 @@ func (f *federated) join(tr *tracker.Tracker) (err error) {
 	return err
 }
 
-func (f *federated) close() {
-	if f.dht != nil {
-		f.dht.Close()
-	}
-	f.release()
-}
+func (f *federated) close() { f.dht.Close() }
 
 func (f *federated) stats() (*dhtstore.Stats, *federation.Stats) {
 	d, n := f.dht.Stats(), f.node.Stats()

@@ -31,14 +31,16 @@ func groups() []kong.Group {
 // serveCommand holds the flags of a node. What they mean is said once, in
 // their help; Validate says what is wrong with a value and what to do.
 type serveCommand struct {
-	Listen    []string      `group:"clients" default:":8000" placeholder:"HOST:PORT" help:"Where clients and other nodes connect (default ${default}). Repeatable."`
-	TLSCert   string        `group:"clients" name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM: wss:// and https:// beside ws:// on the same port. Read again when it changes."`
-	TLSKey    string        `group:"clients" name:"tls-key" placeholder:"FILE" help:"The certificate's key in PEM."`
-	Interval  time.Duration `group:"clients" default:"120s" help:"After how long clients announce again (default ${default})."`
-	MaxOffers int           `group:"clients" default:"20" placeholder:"N" help:"Offers used of one announce (default ${default})."`
-	StrictIDs bool          `group:"clients" name:"strict-ids" help:"Take info hashes and peer ids of exactly 20 characters only; some clients use others."`
-	ScrapeAll bool          `group:"clients" help:"Let a scrape that names no info hash list all of them."`
-	Path      []string      `group:"clients" placeholder:"/PATH" help:"Take clients on this path only, instead of on all; /PATH/{token} takes the last element as the client's token. Repeatable."`
+	Listen        []string      `group:"clients" default:":8000" placeholder:"HOST:PORT" help:"Where clients and other nodes connect (default ${default}). Repeatable."`
+	TLSCert       string        `group:"clients" name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM: wss:// and https:// beside ws:// on the same port. Read again when it changes."`
+	TLSKey        string        `group:"clients" name:"tls-key" placeholder:"FILE" help:"The certificate's key in PEM."`
+	ACME          []string      `group:"clients" name:"acme" placeholder:"HOST" help:"Get a certificate for this name from Let's Encrypt, and accept its terms. The name must lead to port 443 or 80 of a --listen. Repeatable."`
+	ACMEDirectory string        `group:"clients" name:"acme-directory" placeholder:"URL" help:"Get certificates from this authority instead, and accept its terms."`
+	Interval      time.Duration `group:"clients" default:"120s" help:"After how long clients announce again (default ${default})."`
+	MaxOffers     int           `group:"clients" default:"20" placeholder:"N" help:"Offers used of one announce (default ${default})."`
+	StrictIDs     bool          `group:"clients" name:"strict-ids" help:"Take info hashes and peer ids of exactly 20 characters only; some clients use others."`
+	ScrapeAll     bool          `group:"clients" help:"Let a scrape that names no info hash list all of them."`
+	Path          []string      `group:"clients" placeholder:"/PATH" help:"Take clients on this path only, instead of on all; /PATH/{token} takes the last element as the client's token. Repeatable."`
 
 	NodeURL           []string `group:"federation" name:"node-url" placeholder:"URL" help:"The wss:// URL at which other nodes reach this one; without it this node is a leaf, which only dials out. Repeatable, up to 4."`
 	DHTListen         string   `group:"federation" name:"dht-listen" placeholder:"HOST:PORT" help:"UDP address for the DHT, IPv4. By default a leaf takes any port, another node the number of its first --listen if that is at least 1024, else 8000."`
@@ -61,7 +63,7 @@ type serveCommand struct {
 	TrustedProxy        []string `group:"access" placeholder:"CIDR" help:"Believe X-Forwarded-For from this network. Repeatable."`
 	ProxyProtocol       bool     `group:"access" help:"Expect the PROXY protocol (1 or 2) from each --trusted-proxy."`
 
-	DataDir     string        `group:"operation" placeholder:"DIR" help:"Where this node keeps its key and what it knows of others. By default a directory among the user's settings."`
+	DataDir     string        `group:"operation" placeholder:"DIR" help:"Where this node keeps its key, certificates and what it knows of others. By default a directory among the user's settings."`
 	Admin       string        `group:"operation" placeholder:"HOST:PORT" help:"Serve /metrics, /federation.json and /debug/pprof/ here. Not for the public."`
 	StatsHashes bool          `group:"operation" help:"List info hashes on /stats and /stats.json."`
 	Drain       time.Duration `group:"operation" default:"10s" help:"After SIGTERM, how long to wait for connections to close (default ${default})."`
@@ -91,6 +93,7 @@ func (c *serveCommand) validateClients() error {
 		}
 		add(wrong(given, "", "give "+missing+" too", "half of a key pair"))
 	}
+	errs = append(errs, c.validateACME()...)
 	if c.Interval < tracker.MinInterval {
 		add(wrong("--interval", c.Interval.String(), fmt.Sprintf("give %v or more", tracker.MinInterval), "clients would drown in their own offers"))
 	}

@@ -29,10 +29,24 @@ func (c *serveCommand) Run(ctx context.Context, con *console) error {
 	}
 	defer closeAll(listeners)
 
+	var dir string
+	if !c.NoFederation || len(c.ACME) > 0 {
+		var release func()
+		if dir, release, err = openDataDir(c.DataDir); err != nil {
+			return err
+		}
+		defer release()
+	}
+	var certs *certificates
+	if len(c.ACME) > 0 {
+		if certs, err = c.newCertificates(dir, con.log); err != nil {
+			return err
+		}
+	}
 	var fed *federated
 	var watcher tracker.Watcher // stays nil, not a nil *Watcher
 	if !c.NoFederation {
-		if fed, err = c.openFederation(con.log, listeners); err != nil {
+		if fed, err = c.openFederation(dir, con.log, listeners); err != nil {
 			return err
 		}
 		defer fed.close()
@@ -47,7 +61,7 @@ func (c *serveCommand) Run(ctx context.Context, con *console) error {
 			return err
 		}
 	}
-	server, err := c.newServer(con, tr, policy, fed)
+	server, err := c.newServer(con, tr, policy, fed, certs)
 	if err != nil {
 		return err
 	}
@@ -73,6 +87,10 @@ func (c *serveCommand) Run(ctx context.Context, con *console) error {
 		start("admin", ops.run)
 	}
 	con.printf("clients: %s", c.describeListeners(listeners))
+	if certs != nil {
+		con.printf("certificates: %s", certs.describe())
+		parts.Go(func() { certs.run(serving) })
+	}
 	// Federation ends first: others learn at once that we go.
 	linking, unlink := context.WithCancel(serving)
 	linked := make(chan struct{})
@@ -117,7 +135,7 @@ func (c *serveCommand) trackerConfig(policy *access.Policy, w tracker.Watcher) t
 	return cfg
 }
 
-func (c *serveCommand) newServer(con *console, tr *tracker.Tracker, policy *access.Policy, fed *federated) (*wsserver.Server, error) {
+func (c *serveCommand) newServer(con *console, tr *tracker.Tracker, policy *access.Policy, fed *federated, certs *certificates) (*wsserver.Server, error) {
 	proxies, err := c.proxies()
 	if err != nil {
 		return nil, err
@@ -131,6 +149,9 @@ func (c *serveCommand) newServer(con *console, tr *tracker.Tracker, policy *acce
 		AllowPrivate: c.AllowPrivate,
 		HashList:     c.StatsHashes,
 		Log:          con.log,
+	}
+	if certs != nil {
+		cfg.TLS, cfg.Pages = certs.config(), certs
 	}
 	if fed != nil {
 		for _, path := range fed.linkPaths() {
@@ -214,7 +235,18 @@ func (c *serveCommand) describeListeners(list []net.Listener) string {
 		if c.TLSCert != "" {
 			s += " and wss://" + addr
 		}
+		for _, name := range c.ACME {
+			s += " and wss://" + withPort(name, l.Addr())
+		}
 		s += where
 	}
 	return s
+}
+
+// withPort is a name with a listener's port, as URLs have it.
+func withPort(name string, a net.Addr) string {
+	if _, port, err := net.SplitHostPort(a.String()); err == nil && port != "443" {
+		name = net.JoinHostPort(name, port)
+	}
+	return name
 }
