@@ -1,8 +1,9 @@
 package wsserver
 
-// Client software is read from peer ids, which are whatever a client says:
-// only ids of the common form "-XXvvvv-" count, and only so many names and
-// versions are told apart.
+// Client software is read from peer ids, which are whatever a client says, so
+// only so many names and versions are told apart. An id that is not of the
+// common form "-XXvvvv-" counts as unknown, by its first eight characters, as
+// the reference tracker has it.
 const (
 	maxClients  = 64
 	maxVersions = 32 // of one client
@@ -37,11 +38,11 @@ func (t *tally) add(peerID string) {
 // clientOf reads "-WW0208-…" as WebTorrent 2.8.
 func clientOf(peerID string) (name, version string) {
 	if len(peerID) < 8 || peerID[0] != '-' || peerID[7] != '-' {
-		return otherClient, ""
+		return otherClient, first(peerID, 8)
 	}
 	for _, c := range []byte(peerID[1:7]) {
 		if !alphanumeric(c) {
-			return otherClient, ""
+			return otherClient, first(peerID, 8)
 		}
 	}
 	code, v := peerID[1:3], peerID[3:7]
@@ -59,7 +60,7 @@ func clientOf(peerID string) (name, version string) {
 	case "BI":
 		return "BiglyBT", v
 	case "qB":
-		return "qBittorrent", v
+		return "qBittorrent", v[:1] + "." + v[1:2] + "." + v[2:3]
 	case "TR":
 		return "Transmission", v
 	case "DE":
@@ -76,6 +77,17 @@ func majorMinor(v string) string { return trimZero(v[:2]) + "." + trimZero(v[2:]
 func trimZero(s string) string {
 	if s[0] == '0' {
 		return s[1:]
+	}
+	return s
+}
+
+// first is the first n characters of s.
+func first(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i]
+		}
+		n--
 	}
 	return s
 }

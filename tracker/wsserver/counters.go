@@ -11,6 +11,8 @@ const (
 	dropOfferSoft
 	// dropOfferTotal: an offer, because all connections together have.
 	dropOfferTotal
+	// dropAnswer: an answer, to a connection that has a great deal unsent.
+	dropAnswer
 	// dropHard: a frame of any kind, and its connection with it.
 	dropHard
 	// dropTotal: likewise, because all connections together have too much.
@@ -22,7 +24,7 @@ const (
 
 // String is a fixed label.
 func (r dropReason) String() string {
-	return [numDrops]string{"none", "offer_backlog", "offer_total", "backlog", "total", "closed"}[r]
+	return [numDrops]string{"none", "offer_backlog", "offer_total", "answer_backlog", "backlog", "total", "closed"}[r]
 }
 
 // endReason is why a connection ended.

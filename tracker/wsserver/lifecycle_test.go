@@ -288,15 +288,17 @@ func TestOtherProtocol(t *testing.T) {
 
 // A handler that never ends does not keep Serve from ending.
 func TestOtherProtocolIsAborted(t *testing.T) {
-	ended := make(chan struct{})
+	begun, ended := make(chan struct{}), make(chan struct{})
 	in := start(t, func(c *Config, _ *tracker.Config) {
 		c.Protocols = []Protocol{{Path: "/f", Name: "x", Handler: func(conn net.Conn, br *bufio.Reader, _ *http.Request) {
+			close(begun)
 			io.Copy(io.Discard, br)
 			conn.Close()
 			close(ended)
 		}}}
 	})
 	in.dial("/f", "Sec-WebSocket-Protocol: x")
+	<-begun // the client has its 101 a moment earlier
 	if err := in.stop(); err != nil {
 		t.Error(err)
 	}

@@ -23,8 +23,9 @@ import (
 //
 // What does not fit is dropped by rule. Unsent bytes above the soft limit:
 // offers are dropped, which clients make anew with each announce, while
-// replies and answers still pass. Above the hard limit the client has not read
-// for long, and goes. The same two steps hold for the bytes of all
+// replies and answers still pass. Half way to the hard limit answers are
+// dropped too: the offers that they are for are old by now. Replies are never;
+// above the hard limit the client asks and does not read, and goes. The same two steps hold for the bytes of all
 // connections together: offers are dropped above three quarters of the bound,
 // and above the bound whoever has unsent bytes already goes when there are to
 // be more. An empty outbox always takes one frame, so that a few clients who
@@ -84,7 +85,7 @@ func (o *outbox) deliver(m *wire.Message) {
 		o.counts.dropped[dropClosed].Add(1)
 		return
 	}
-	switch r := o.admit(m.Kind == wire.KindOffer, size); r {
+	switch r := o.admit(m.Kind, size); r {
 	case admitted:
 	case dropHard, dropTotal:
 		o.die(endOverflow)
@@ -111,9 +112,9 @@ func (o *outbox) deliver(m *wire.Message) {
 }
 
 // admit judges a frame of about size bytes. Caller holds mu.
-func (o *outbox) admit(offer bool, size int) dropReason {
+func (o *outbox) admit(kind wire.MessageKind, size int) dropReason {
 	total := o.total.Load() + int64(size)
-	if offer {
+	if kind == wire.KindOffer {
 		switch {
 		case o.unsent > 0 && o.unsent+size > o.cfg.SoftBacklog:
 			return dropOfferSoft
@@ -125,6 +126,8 @@ func (o *outbox) admit(offer bool, size int) dropReason {
 	switch {
 	case o.unsent == 0:
 		return admitted
+	case kind == wire.KindAnswer && o.unsent+size > (o.cfg.SoftBacklog+o.cfg.HardBacklog)/2:
+		return dropAnswer
 	case o.unsent+size > o.cfg.HardBacklog:
 		return dropHard
 	case total > o.cfg.TotalBacklog:

@@ -126,10 +126,11 @@ func homeTemplate() *template.Template {
 `))
 }
 
+// The reference tracker's own reader of this page goes by lines: the first has
+// the counts of torrents and no other number, and so on. The charset, which
+// would be one, is in the header.
 func statsTemplate() *template.Template {
-	return template.Must(template.New("stats").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Tracker statistics</title>
-<h1>{{.Torrents}} torrents ({{.ActiveTorrents}} active)</h1>
+	return template.Must(template.New("stats").Parse(`<!doctype html><html lang="en"><title>Tracker statistics</title><h1>{{.Torrents}} torrents ({{.ActiveTorrents}} active)</h1>
 <h2>Connected Peers: {{.PeersAll}}</h2>
 <h3>Peers Seeding Only: {{.PeersSeederOnly}}</h3>
 <h3>Peers Leeching Only: {{.PeersLeecherOnly}}</h3>
@@ -137,9 +138,8 @@ func statsTemplate() *template.Template {
 <h3>IPv4 Peers: {{.PeersIPv4}}</h3>
 <h3>IPv6 Peers: {{.PeersIPv6}}</h3>
 <h3>Clients:</h3>
-<ul>{{range $name, $versions := .Clients}}
-<li><strong>{{$name}}</strong><ul>{{range $version, $n := $versions}}
-<li>{{$version}}: {{$n}}</li>{{end}}</ul></li>{{end}}
+<ul>{{range $name, $versions := .Clients}}{{range $version, $n := $versions}}
+<li><strong>{{$name}}</strong> {{$version}} : {{$n}}</li>{{end}}{{end}}
 </ul>
 </html>
 `))

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/draeder/peerservers/tracker"
 )
@@ -140,10 +143,55 @@ func TestClientTallyIsBounded(t *testing.T) {
 	}
 	for id, want := range map[string]string{
 		"-WW0208-abcdefghijkl": "WebTorrent 2.8", "-WW0110-abcdefghijkl": "WebTorrent 1.10", "-GT0003-abcdefghijkl": "anacrolix/torrent 0003",
-		"-Zz1234-abcdefghijkl": "Zz 1234", "abcdefghijklmnopqrst": "unknown ", "-<s>12-": "unknown ", "": "unknown ",
+		"-Zz1234-abcdefghijkl": "Zz 1234", "-qB4250-abcdefghijkl": "qBittorrent 4.2.5",
+		"abcdefghijklmnopqrst": "unknown abcdefgh", "éééééééééé": "unknown éééééééé", "-<s>12-": "unknown -<s>12-", "": "unknown ",
 	} {
 		if name, v := clientOf(id); name+" "+v != want {
 			t.Errorf("%q: %s %s, want %s", id, name, v, want)
+		}
+	}
+}
+
+// The reference tracker's tests read its page by lines: what comes before and
+// after the first "torrents" counts as two, and each has one number, which no h
+// or v may precede.
+func TestStatsPageAsTheReferenceReadsIt(t *testing.T) {
+	in := start(t, nil)
+	in.dial("/").join(hash, pid("a"))
+	_, body := in.get("GET", "/stats")
+	var got []string
+	number := regexp.MustCompile(`[^v^h](\d+)`)
+	for line := range strings.Lines(strings.Replace(body, "torrents", "\n", 1)) {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		if m := number.FindStringSubmatch(line); m != nil {
+			got = append(got, m[1])
+		} else {
+			got = append(got, "")
+		}
+	}
+	want := []string{"1", "1", "1", "0", "1", "0", "1", "0"}
+	if len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
+		t.Errorf("read %q, want %q from\n%s", got, want, body)
+	}
+}
+
+// A small server's numbers are those of this moment; a large one's are
+// counted less often, so that nobody can keep it counting.
+func TestStatsAge(t *testing.T) {
+	in := start(t, nil)
+	for i := range 3 {
+		if _, body := in.get("GET", "/stats.json"); !strings.Contains(body, fmt.Sprintf(`"webSocketsCount":%d`, i)) {
+			t.Errorf("with %d clients: %s", i, body)
+		}
+		in.dial("/").join(hash, pid(string(rune('a'+i))))
+	}
+	for took, want := range map[time.Duration]time.Duration{
+		0: 0, summaryFree: 0, 2 * time.Millisecond: 100 * time.Millisecond, time.Second: summaryAge,
+	} {
+		if got := maxAge(took); got != want {
+			t.Errorf("what took %v may be %v old, want %v", took, got, want)
 		}
 	}
 }

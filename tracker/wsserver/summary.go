@@ -5,15 +5,20 @@ import (
 	"runtime/metrics"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/draeder/peerservers/tracker/swarm"
 	"github.com/draeder/peerservers/tracker/wire"
 )
 
 const (
-	// summaryAge is how old statistics may be: counting walks over all
-	// members, and anybody may ask.
-	summaryAge = 5 * time.Second
+	// summaryAge is how old statistics may get: counting walks over all
+	// members, and anybody may ask. What took little time to count is counted
+	// again sooner, so that counting takes at most a share of 1/summaryPace of
+	// the time, and a small server's numbers are those of this moment.
+	summaryAge  = 5 * time.Second
+	summaryPace = 50
+	summaryFree = time.Millisecond
 	// maxListed bounds the list of swarms.
 	maxListed = 10_000
 )
@@ -54,6 +59,7 @@ type memory struct {
 type summary struct {
 	mu   sync.Mutex // held while counting: who asks meanwhile waits and shares
 	at   time.Time
+	took time.Duration
 	last counted
 }
 
@@ -73,11 +79,20 @@ type counted struct {
 func (s *Server) summarise() counted {
 	s.summary.mu.Lock()
 	defer s.summary.mu.Unlock()
-	if now := time.Now(); s.summary.at.IsZero() || now.Sub(s.summary.at) > summaryAge {
+	if now := time.Now(); s.summary.at.IsZero() || now.Sub(s.summary.at) > maxAge(s.summary.took) {
 		s.summary.last = s.count()
-		s.summary.at = now
+		s.summary.at = time.Now()
+		s.summary.took = s.summary.at.Sub(now)
 	}
 	return s.summary.last
+}
+
+// maxAge is how old a count may be that took so long.
+func maxAge(took time.Duration) time.Duration {
+	if took <= summaryFree {
+		return 0
+	}
+	return min(summaryAge, summaryPace*took)
 }
 
 // count walks over the sessions rather than over the swarms: it holds no lock
@@ -139,13 +154,17 @@ func (s *Server) count() counted {
 	return n
 }
 
-// perHash lists swarms by info hash in hexadecimal digits, as wt-tracker does.
+// perHash lists swarms by info hash in hexadecimal digits, as wt-tracker does:
+// of the 20 bytes, or of the text if that is no 20 bytes.
 func (s *Server) perHash() map[string]int {
 	list := map[string]int{"totalPeers": 0}
 	s.cfg.Tracker.Swarms(func(infoHash []byte, st swarm.State) bool {
 		n := st.LocalComplete + st.LocalIncomplete
-		h := wire.Raw20(infoHash)
-		list[hex.EncodeToString(h[:])] = n
+		name := wire.Hex(infoHash)
+		if utf8.RuneCount(infoHash) != 20 {
+			name = hex.EncodeToString(infoHash)
+		}
+		list[name] = n
 		list["totalPeers"] += n
 		return len(list) <= maxListed
 	})

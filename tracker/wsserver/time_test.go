@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/draeder/peerservers/tracker"
+	"github.com/draeder/peerservers/tracker/wire"
 )
 
 // world is a server on virtual time; its connections are pipes, which buffer
@@ -315,8 +316,35 @@ func TestStalledReader(t *testing.T) {
 	})
 }
 
-// Frames that are not offers are never dropped alone: at the hard limit the
-// connection goes.
+// What is dropped at which backlog: offers first, then answers, and a reply
+// only with its connection.
+func TestBacklogSteps(t *testing.T) {
+	var total atomic.Int64
+	cfg := Config{}.withDefaults()
+	o := outbox{cfg: &cfg, total: &total}
+	answers := (cfg.SoftBacklog + cfg.HardBacklog) / 2
+	for _, c := range []struct {
+		unsent               int
+		offer, answer, reply dropReason
+	}{
+		{0, admitted, admitted, admitted},
+		{cfg.SoftBacklog - 100, admitted, admitted, admitted},
+		{cfg.SoftBacklog, dropOfferSoft, admitted, admitted},
+		{answers - 100, dropOfferSoft, admitted, admitted},
+		{answers, dropOfferSoft, dropAnswer, admitted},
+		{cfg.HardBacklog - 100, dropOfferSoft, dropAnswer, admitted},
+		{cfg.HardBacklog, dropOfferSoft, dropAnswer, dropHard},
+	} {
+		o.unsent = c.unsent
+		for kind, want := range map[wire.MessageKind]dropReason{wire.KindOffer: c.offer, wire.KindAnswer: c.answer, wire.KindReply: c.reply} {
+			if got := o.admit(kind, 100); got != want {
+				t.Errorf("kind %d with %d bytes unsent: %s, want %s", kind, c.unsent, got, want)
+			}
+		}
+	}
+}
+
+// Replies are never dropped alone: at the hard limit the connection goes.
 func TestHardBacklog(t *testing.T) {
 	virtual(t, func(w *world) {
 		r := w.connect(true)
