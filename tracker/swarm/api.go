@@ -28,10 +28,11 @@ type Config struct {
 	MaxClaimBytes  int           // copied announces of claimants, in the table (16 MiB)
 
 	// Parked offers.
-	ParkFor        time.Duration // how long an offer that found no receiver waits (45 s)
-	MaxParkedSwarm int           // offers in one swarm (1,000)
-	MaxParkedOwner int           // offers of one owner (200)
-	MaxParkedBytes int           // in the table; 0: nothing is parked
+	ParkFor             time.Duration // how long an offer that found no receiver waits (45 s)
+	MaxParkedSwarm      int           // offers in one swarm (1,000); beyond, the oldest go
+	MaxParkedOwner      int           // offers of one owner (200)
+	MaxParkedOwnerBytes int           // of one owner (512 KiB, an eighth of MaxParkedBytes at most)
+	MaxParkedBytes      int           // in the table; beyond, the oldest go; 0: nothing is parked
 
 	// Federated nodes.
 	MaxNodes int // in one swarm (32)

@@ -10,7 +10,7 @@ func (t *Table[O]) Check() error {
 	}
 	var sum Stats
 	claims, batches := 0, 0
-	by := make(map[O]int)
+	by := make(map[O]parkedSum)
 	for i, s := range t.list {
 		if s.at != i || t.swarms[string(s.hash)] != s {
 			return fmt.Errorf("swarm %q is not in its place", s.hash)
@@ -22,10 +22,11 @@ func (t *Table[O]) Check() error {
 		sum.Complete += s.complete
 		sum.Nodes += len(s.nodes)
 		for _, b := range s.batches {
-			if b.place.value != b || len(b.offers) == 0 {
-				return fmt.Errorf("swarm %q: batch of %q is not in the queue or empty", s.hash, b.peerID)
+			if b.place.value != b || b.turn.value != b || len(b.offers) == 0 {
+				return fmt.Errorf("swarm %q: batch of %q is not in the queues or empty", s.hash, b.peerID)
 			}
-			by[b.owner] += len(b.offers)
+			own := by[b.owner]
+			by[b.owner] = parkedSum{own.offers + len(b.offers), own.bytes + b.bytes}
 			sum.Parked += len(b.offers)
 			sum.ParkedBytes += b.bytes
 			batches++
@@ -60,9 +61,9 @@ func (t *Table[O]) Check() error {
 		st.Claims > t.cfg.MaxClaims || st.ClaimBytes > t.cfg.MaxClaimBytes || st.ParkedBytes > t.cfg.MaxParkedBytes:
 		return fmt.Errorf("a bound is passed: %+v", st)
 	}
-	for o, n := range by {
-		if t.parkedBy[o] != n || n > t.cfg.MaxParkedOwner {
-			return fmt.Errorf("an owner has %d offers parked, counted as %d", n, t.parkedBy[o])
+	for o, own := range by {
+		if t.parkedBy[o] != own || own.offers > t.cfg.MaxParkedOwner || own.bytes > t.cfg.MaxParkedOwnerBytes {
+			return fmt.Errorf("an owner has %v parked, counted as %v", own, t.parkedBy[o])
 		}
 	}
 	for g, m := range t.ledger.gen {
@@ -113,7 +114,7 @@ func (s *swarm[O]) check() error {
 			return fmt.Errorf("batch of %q is not in its place", b.peerID)
 		}
 	}
-	if complete != s.complete || claims != s.claims || batches != len(s.batches) || parked != s.parked {
+	if complete != s.complete || claims != s.claims || batches != len(s.batches) || batches != s.oldest.len || parked != s.parked {
 		return fmt.Errorf("seeders, claims, batches, parked: %d %d %d %d, counted as %d %d %d %d",
 			complete, claims, batches, parked, s.complete, s.claims, len(s.batches), s.parked)
 	}

@@ -28,8 +28,9 @@ type swarm[O Owner] struct {
 	complete   int // members that are seeders
 	downloaded int
 
-	batches []*batch[O] // parked offers
-	parked  int         // the offers in them
+	batches []*batch[O]      // parked offers
+	oldest  queue[*batch[O]] // the same, oldest first
+	parked  int              // the offers in them
 	claims  int
 
 	nodes    []*node[O]

@@ -10,6 +10,12 @@ import "time"
 //
 // A member has one batch, of its newest announce with offers.
 //
+// Room is shared by whoever comes: each owner has a part of its own, in offers
+// and in bytes, and when the table's or the swarm's is used up, the oldest
+// batches make way. Under a flood from many connections everybody's offers
+// wait for a shorter time then, but nobody's are refused because of those who
+// came before: a newcomer's first seconds are when federation finds somebody.
+//
 // Two clients must not be offered to each other at the same time. webtorrent
 // keeps one connection per peer id, the first that it hears of: when offers
 // cross, each side keeps the one that the other drops, and both are lost.
@@ -27,10 +33,14 @@ type batch[O Owner] struct {
 	offers []Offer
 	bytes  int
 	until  time.Duration
-	met    []meetings[O] // since the announce
-	at     int           // in swarm.batches
-	place  *item[*batch[O]]
+	met    []meetings[O]    // since the announce
+	at     int              // in swarm.batches
+	place  *item[*batch[O]] // in Table.batches
+	turn   *item[*batch[O]] // in swarm.oldest
 }
+
+// parkedSum is what an owner has parked.
+type parkedSum struct{ offers, bytes int }
 
 // meetings are how many offers a member has exchanged with a node's peers.
 type meetings[O Owner] struct {
@@ -88,8 +98,15 @@ func (t *Table[O]) park(now time.Duration, s *swarm[O], slot int, offers []Offer
 	if n == 0 {
 		return DropNone, 0
 	}
-	if s.parked+n > t.cfg.MaxParkedSwarm || t.parkedBy[m.owner]+n > t.cfg.MaxParkedOwner || t.stats.ParkedBytes+size > t.cfg.MaxParkedBytes {
+	own := t.parkedBy[m.owner]
+	if n > t.cfg.MaxParkedSwarm || own.offers+n > t.cfg.MaxParkedOwner || own.bytes+size > t.cfg.MaxParkedOwnerBytes {
 		return t.drop(DropParkFull), 0
+	}
+	for s.parked+n > t.cfg.MaxParkedSwarm {
+		t.evict(s.oldest.head.value)
+	}
+	for t.stats.ParkedBytes+size > t.cfg.MaxParkedBytes {
+		t.evict(t.batches.head.value)
 	}
 	left := make([]Offer, 0, n)
 	for i := range offers {
@@ -99,22 +116,33 @@ func (t *Table[O]) park(now time.Duration, s *swarm[O], slot int, offers []Offer
 	}
 	b := &batch[O]{swarm: s, owner: m.owner, bytes: size, until: now + t.cfg.ParkFor, at: len(s.batches)}
 	b.peerID, b.offers = copyOffers([]byte(m.id), left, size)
-	b.place = t.batches.push(b)
+	b.place, b.turn = t.batches.push(b), s.oldest.push(b)
 	s.batches = append(s.batches, b)
 	m.batch = b
 	t.stats.OffersParked += uint64(n)
-	t.stats.ParkedBytes += size
-	t.count(b, n)
+	t.count(b, n, size)
 	return DropNone, n
 }
 
+// evict drops a batch to make room for a newer one.
+func (t *Table[O]) evict(b *batch[O]) {
+	t.stats.Dropped[DropParkEvicted] += uint64(len(b.offers))
+	t.unpark(b)
+}
+
 // count keeps the sums of parked offers.
-func (t *Table[O]) count(b *batch[O], n int) {
-	b.swarm.parked += n
-	t.stats.Parked += n
-	if t.parkedBy[b.owner] += n; t.parkedBy[b.owner] == 0 {
+func (t *Table[O]) count(b *batch[O], offers, bytes int) {
+	b.swarm.parked += offers
+	t.stats.Parked += offers
+	t.stats.ParkedBytes += bytes
+	own := t.parkedBy[b.owner]
+	own.offers += offers
+	own.bytes += bytes
+	if own == (parkedSum{}) {
 		delete(t.parkedBy, b.owner)
+		return
 	}
+	t.parkedBy[b.owner] = own
 }
 
 // unpark drops a batch, if there is one.
@@ -123,9 +151,9 @@ func (t *Table[O]) unpark(b *batch[O]) {
 		return
 	}
 	s := b.swarm
-	t.count(b, -len(b.offers))
-	t.stats.ParkedBytes -= b.bytes
+	t.count(b, -len(b.offers), -b.bytes)
 	t.batches.remove(b.place)
+	s.oldest.remove(b.turn)
 	last := len(s.batches) - 1
 	s.batches[b.at] = s.batches[last]
 	s.batches[b.at].at = b.at
@@ -162,7 +190,7 @@ func (t *Table[O]) flush(now time.Duration, s *swarm[O], nd *node[O], peers int,
 		}
 		oc.Offers += k
 		t.stats.OffersFlushed += uint64(k)
-		t.count(b, -k)
+		t.count(b, -k, 0)
 		if b.offers = b.offers[k:]; len(b.offers) == 0 {
 			t.unpark(b)
 		}

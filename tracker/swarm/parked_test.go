@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -186,13 +187,55 @@ func TestParkingIsBounded(t *testing.T) {
 	w = newWorld(t, Config{MaxParkedBytes: 1 << 20, MaxParkedOwner: 3})
 	w.announce("A", "H", "h", offers("1", "2"))
 	full(w, "p", "1", "2")
-	w = newWorld(t, Config{MaxParkedBytes: 100})
+	w = newWorld(t, Config{MaxParkedBytes: 800}) // 100 for each owner
 	w.announce("A", "H", "h", offers("1", "2"))
 	full(w, "p", strings.Repeat("x", 30))
+	w = newWorld(t, Config{MaxParkedBytes: 100, MaxParkedOwnerBytes: 200}) // no more than there is
+	full(w, "p", strings.Repeat("x", 30), strings.Repeat("y", 30))
 	w = newWorld(t, Config{})
 	w.announce("A", "H", "h", offers("1", "2"))
 	if w.state("H").Parked != 0 || w.oc.Drop != DropNone {
 		t.Fatal("parking is off", w.oc)
+	}
+}
+
+// Whoever announces once is served, however much others have parked before:
+// when the table or the swarm is full the oldest make way.
+func TestParkedOffersOutlastAFlood(t *testing.T) {
+	w := newWorld(t, parking)
+	fat := func(a *Announce) {
+		for i := range a.Offers {
+			a.Offers[i].Payload = bytes.Repeat([]byte("x"), 6<<10)
+		}
+	}
+	var ids []string
+	for i := range 20 {
+		ids = append(ids, fmt.Sprint(i))
+	}
+	for i := range 66 {
+		w.announce(fmt.Sprint("F", i), fmt.Sprint("F", i), "f", offers(ids...), fat)
+	}
+	w.announce("A", "H", "p", offers("1", "2"))
+	if w.oc.Drop != DropNone || w.state("H").Parked != 2 {
+		t.Fatal(w.oc, w.state("H"))
+	}
+	w.announce("F66", "F66", "f", offers(ids...), fat)
+	w.expect(w.join("N", "H", 0, 2), `N: node offer H "1" of p`, `N: node offer H "2" of p`)
+	if st := w.tb.Stats(); st.Dropped[DropParkEvicted] == 0 || st.Dropped[DropParkFull] != 0 {
+		t.Fatal(st)
+	}
+	if st := w.state("F0"); st.Parked != 0 { // the oldest
+		t.Fatal(st)
+	}
+
+	// In one swarm, whose members cannot take all that is offered.
+	w = newWorld(t, Config{MaxParkedBytes: 1 << 20, MaxParkedSwarm: 40})
+	for i := range 8 {
+		w.announce(fmt.Sprint("F", i), "H", fmt.Sprint("f", i), offers(ids...))
+	}
+	w.announce("A", "H", "p", offers(ids[:10]...))
+	if w.oc.Drop != DropNone || w.tb.swarms["H"].members[8].batch == nil {
+		t.Fatal(w.oc)
 	}
 }
 

@@ -21,8 +21,11 @@ const (
 	DropClaimsFull
 	// DropClaimRefused: the owner was there.
 	DropClaimRefused
-	// Offers that found no receiver and could not be parked, or were in vain.
+	// An announce's offers that found no receiver: more than their owner or
+	// their swarm may have parked.
 	DropParkFull
+	// Parked offers that made room for newer ones, or waited in vain.
+	DropParkEvicted
 	DropParkExpired
 	// From here on: what nodes sent.
 	DropNoSwarm       // for a swarm that has no local member
@@ -39,7 +42,7 @@ const (
 
 var dropNames = [NumDrops]string{
 	"none", "members_full", "swarms_full", "owner_full", "foreign", "unmatched", "gone", "ledger_full",
-	"claims_full", "claim_refused", "park_full", "park_expired", "no_swarm", "not_joined", "nodes_full",
+	"claims_full", "claim_refused", "park_full", "park_evicted", "park_expired", "no_swarm", "not_joined", "nodes_full",
 	"node_displaced", "node_limit", "local_peer", "no_peer", "redrawn",
 }
 

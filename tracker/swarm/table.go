@@ -55,7 +55,7 @@ type Table[O Owner] struct {
 
 	ledger   ledger[O]
 	batches  queue[*batch[O]] // parked offers, oldest first
-	parkedBy map[O]int        // parked offers by owner
+	parkedBy map[O]parkedSum  // parked offers by owner
 	holds    queue[hold[O]]   // parked offers that wait for a node's own
 	claims   queue[*claim[O]] // oldest first
 
@@ -77,7 +77,7 @@ func New[O Owner](cfg Config, seed [32]byte) *Table[O] {
 		sendKey:  [2]uint64{src.Uint64(), src.Uint64()},
 		dgstKey:  [2]uint64{src.Uint64(), src.Uint64()},
 		swarms:   make(map[string]*swarm[O]),
-		parkedBy: make(map[O]int),
+		parkedBy: make(map[O]parkedSum),
 	}
 	t.ledger.init(cfg.AnswerWindow, cfg.MaxLedger)
 	return t
@@ -276,6 +276,8 @@ func (c Config) withDefaults() Config {
 	def(&c.ParkFor, 45*time.Second)
 	def(&c.MaxParkedSwarm, 1000)
 	def(&c.MaxParkedOwner, 200)
+	def(&c.MaxParkedOwnerBytes, min(512<<10, c.MaxParkedBytes/8))
+	c.MaxParkedOwnerBytes = min(c.MaxParkedOwnerBytes, c.MaxParkedBytes)
 	def(&c.MaxNodes, 32)
 	return c
 }
