@@ -64,6 +64,7 @@ func TestErrorsNameFlagAndMend(t *testing.T) {
 		{"dht --dht-bootstrap x:y", []string{"--dht-bootstrap x:y"}},
 		{"lookup", []string{"infohash"}},
 		{"lookup x --timeout=-1s", []string{"--timeout"}},
+		{"lookup " + strings.Repeat("x", 65), []string{"INFOHASH", "40 hex digits"}},
 		{"id --data-dir " + file, []string{"--data-dir", file}},
 		{"id --data-dir " + dir + " --node-url ws://example.org:8000", []string{"--node-url", "--allow-private"}},
 	} {

@@ -43,6 +43,9 @@ func (c *lookupCommand) Validate() error {
 
 // Run implements kong's run.
 func (c *lookupCommand) Run(ctx context.Context, con *console) error {
+	if !wire.ValidID([]byte(c.InfoHash), wire.DefaultLimits()) {
+		return wrong("INFOHASH", c.InfoHash, "give 40 hex digits, or 1 to 64 characters", "not an info hash")
+	}
 	net, err := network(c.NetworkSecretFile)
 	if err != nil {
 		return err
