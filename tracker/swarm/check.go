@@ -141,6 +141,9 @@ func (s *swarm[O]) checkNodes() error {
 		}
 		complete += nd.complete
 		incomplete += nd.incomplete
+		if nd.credit < 0 || nd.credit > creditMax || nd.proven != (nd.credit > 0) {
+			return fmt.Errorf("a node has credit %d, proven %v", nd.credit, nd.proven)
+		}
 		limit := claimUnproven
 		if nd.proven {
 			limit = claimProven

@@ -40,6 +40,7 @@ type sent[O Owner] struct {
 	digest  uint64 // of the payload, if it went to a node
 	count   uint8  // times it was handed on and not yet answered
 	redrawn bool   // a node had refused it before
+	paid    bool   // with the credit of the node it went to
 }
 
 func (l *ledger[O]) init(window time.Duration, max int) {

@@ -211,16 +211,75 @@ func TestSilentNodeLosesItsProof(t *testing.T) {
 	w := crowd(t, 1)
 	w.join("N", "H", 0, 5000)
 	w.prove("N", "H")
-	w.press(1, 1, unansweredLimit-1)
+	w.press(1, 1, creditAnswer-1)
+	w.counts("H", 0, 5001, 0)
+	w.press(1, 1, 1)
+	w.counts("H", 0, 1001, 0)
+	// However many answers there were.
+	w.prove("N", "H")
+	w.press(1, 1, 100, "N")
+	w.press(1, 1, creditMax-1)
 	w.counts("H", 0, 5001, 0)
 	w.press(1, 1, 1)
 	w.counts("H", 0, 1001, 0)
 	// Refusals because the offerer is there as well owe no answer.
 	w.prove("N", "H")
-	for i := range 10 * unansweredLimit {
+	for i := range 10 * creditMax {
 		id := fmt.Sprint("r", i)
 		w.announce("A0", "H", "p0", offers(id))
 		w.nodeRefused("N", "H", "p0", id, RefuseLocalPeer)
 	}
 	w.counts("H", 0, 5001, 0)
+}
+
+// Nor do they give credit for what was not paid with it.
+func TestRefusalsProveNothing(t *testing.T) {
+	w := crowd(t, 1)
+	w.join("N", "H", 0, 5000)
+	for i := range 40 {
+		w.announce("A0", "H", "p0", offers(fmt.Sprint("r", i)))
+	}
+	w.nodeRefused("N", "H", "p0", "r0", RefuseLocalPeer)
+	w.counts("H", 0, 1001, 0)
+	w.nodeAnswer("N", "H", "z", "p0", "r1")
+	for i := 2; i < 40; i++ {
+		w.nodeRefused("N", "H", "p0", fmt.Sprint("r", i), RefuseLocalPeer)
+	}
+	w.press(1, 1, creditAnswer)
+	w.counts("H", 0, 1001, 0)
+}
+
+// An answer now and then, which may be junk, does not keep a node proven; one
+// in sixteen offers does, as few as they are. What reached nobody is none.
+func TestProofIsEarned(t *testing.T) {
+	for _, c := range []struct {
+		every int
+		want  bool
+	}{{8, true}, {15, true}, {20, false}, {40, false}} {
+		w := crowd(t, 1)
+		w.join("N", "H", 0, 5000)
+		w.prove("N", "H")
+		proven := true
+		for range 50 {
+			w.press(1, 1, 1, "N")
+			for range c.every - 1 {
+				w.press(1, 1, 1)
+				proven = proven && w.tb.swarms["H"].nodes[0].proven
+			}
+		}
+		if proven != c.want {
+			t.Errorf("an answer every %d offers: always proven: %v", c.every, proven)
+		}
+	}
+	w := crowd(t, 2)
+	w.join("N", "H", 0, 5000)
+	w.announce("A0", "H", "p0", offers("1", "2", "3"))
+	to := w.to(EffectNodeOffer)["N"]
+	w.leave("A0", "H", "p0")
+	for _, id := range []string{"1", "2", "3"} {
+		w.nodeAnswer("N", "H", "z", "p0", id)
+	}
+	if to < 2 || w.tb.Stats().Dropped[DropGone] != uint64(to) || w.tb.swarms["H"].nodes[0].proven {
+		t.Fatal(to, w.tb.Stats())
+	}
 }

@@ -108,12 +108,12 @@ func (m *model) nodeAnswer(node *conn, h, p, to, key string) {
 		return
 	}
 	m.spend(i)
-	if nd := s.nodes[node]; nd != nil {
-		nd.proven, nd.unanswered = true, 0
-	}
 	want := 0
 	if s.members[to] != nil {
 		want = 1
+		if nd := s.nodes[node]; nd != nil {
+			nd.credit = min(64, nd.credit+16)
+		}
 		m.did["answered by node"]++
 	}
 	if len(out) != want || want == 1 && (out[0].To != s.members[to].owner || out[0].Kind != EffectAnswer) {

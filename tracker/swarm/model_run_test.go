@@ -113,7 +113,7 @@ func (m *model) agree() {
 			}
 		}
 		for n, nd := range s.nodes {
-			if y := ts.node(n); y == nil || y.proven != nd.proven {
+			if y := ts.node(n); y == nil || y.credit != nd.credit {
 				m.fail("node %s in %s differs", n.name, h)
 			}
 		}

@@ -55,8 +55,7 @@ type mclaim struct {
 type mnode struct {
 	complete, incomplete int
 	tags                 map[string]bool // peer id: complete; nil if untagged
-	proven               bool
-	unanswered           int
+	credit               int
 }
 
 // msent is an offer in somebody's hands.
@@ -246,9 +245,7 @@ func (m *model) dealt(h, p string, a *Announce, out []Effect[*conn]) {
 
 func (m *model) gave(h string, node *conn) {
 	nd := m.swms[h].nodes[node]
-	if nd.unanswered++; nd.unanswered >= unansweredLimit {
-		nd.proven = false
-	}
+	nd.credit = max(0, nd.credit-1)
 }
 
 // reply checks a reply; s is what is to be counted, even if it has just gone.

@@ -9,12 +9,19 @@ import (
 )
 
 const (
-	// What a node claims counts up to so many members, and more once it is
-	// proven: once an answer came back through it in this swarm, and until
-	// so many offers in a row went unanswered after the last.
-	claimUnproven   = 1_000
-	claimProven     = 100_000
-	unansweredLimit = 64
+	// What a node claims counts up to so many members, and more while it is
+	// proven: while it has credit. Each answer that came back through it in
+	// this swarm, and was delivered, is credit for so many offers, and each
+	// offer given to it costs one: whoever brings back less than one answer
+	// in sixteen offers does not remain proven, however good the rest looks.
+	// Peers who are gone or connected already do not answer, so honest nodes
+	// bring back far fewer than all, but not as few as that. Credit is
+	// capped, so that a good past pays for no more than a moment of silence;
+	// not lower, as answers take seconds to come.
+	claimUnproven = 1_000
+	claimProven   = 100_000
+	creditAnswer  = 16
+	creditMax     = 64
 	// A node's offers to a swarm refill over this time.
 	refill = 15 * time.Second
 )
@@ -33,8 +40,8 @@ type node[O Owner] struct {
 	draws      bool // among the first of its group
 	complete   int  // counted and drawn: capped, without duplicates
 	incomplete int
-	proven     bool
-	unanswered int
+	proven     bool    // has credit
+	credit     int     // offers it may still be given as a proven node
 	tokens     float64 // offers it may send
 	refilled   time.Duration
 	joined     uint64 // order, to break ties
@@ -335,21 +342,17 @@ func (s *swarm[O]) reweigh(nd *node[O]) {
 	nd.complete, nd.incomplete = complete, incomplete
 }
 
-// awaits counts an offer given to a node; too many without an answer, and it
-// is unproven again.
-func (t *Table[O]) awaits(s *swarm[O], nd *node[O]) {
-	nd.unanswered++
-	if nd.proven && nd.unanswered >= unansweredLimit {
-		nd.proven = false
-		s.reweigh(nd)
-	}
-}
+// awaits charges a node for an offer given to it.
+func (s *swarm[O]) awaits(nd *node[O]) { s.trust(nd, -1) }
 
-// answered counts an answer through a node.
-func (s *swarm[O]) answered(nd *node[O]) {
-	nd.unanswered = 0
-	if !nd.proven {
-		nd.proven = true
+// answered rewards a node for an answer that was delivered.
+func (s *swarm[O]) answered(nd *node[O]) { s.trust(nd, creditAnswer) }
+
+// trust changes a node's credit, and what hangs on it.
+func (s *swarm[O]) trust(nd *node[O], credit int) {
+	nd.credit = min(creditMax, max(0, nd.credit+credit))
+	if proven := nd.credit > 0; proven != nd.proven {
+		nd.proven = proven
 		s.reweigh(nd)
 	}
 }

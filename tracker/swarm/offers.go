@@ -154,12 +154,12 @@ func (t *Table[O]) toMember(now time.Duration, s *swarm[O], slot int, origin O, 
 // toNode relays offers[i] of a local member to a node.
 func (t *Table[O]) toNode(now time.Duration, s *swarm[O], nd *node[O], self []byte, offers []Offer, i int, redrawn bool, out []Effect[O]) []Effect[O] {
 	k := t.key(nd.owner, s.hash, self, offers[i].Key)
-	if !t.ledger.put(now, k, sent[O]{digest: t.digest(offers[i].Payload), redrawn: redrawn}) {
+	if !t.ledger.put(now, k, sent[O]{digest: t.digest(offers[i].Payload), redrawn: redrawn, paid: nd.proven}) {
 		t.fate[i] = fateLost
 		t.drop(DropLedgerFull)
 		return out
 	}
 	t.stats.OffersRelayed++
-	t.awaits(s, nd)
+	s.awaits(nd)
 	return append(out, Effect[O]{To: nd.owner, Kind: EffectNodeOffer, InfoHash: s.hash, PeerID: self, Offer: offers[i]})
 }

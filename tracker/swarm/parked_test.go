@@ -215,12 +215,12 @@ func TestParkedOffersOutlastAFlood(t *testing.T) {
 	for i := range 66 {
 		w.announce(fmt.Sprint("F", i), fmt.Sprint("F", i), "f", offers(ids...), fat)
 	}
-	w.announce("A", "H", "p", offers("1", "2"))
-	if w.oc.Drop != DropNone || w.state("H").Parked != 2 {
+	w.announce("A", "H", "p", offers(ids...), fat)
+	if w.oc.Drop != DropNone || w.state("H").Parked != 20 {
 		t.Fatal(w.oc, w.state("H"))
 	}
 	w.announce("F66", "F66", "f", offers(ids...), fat)
-	w.expect(w.join("N", "H", 0, 2), `N: node offer H "1" of p`, `N: node offer H "2" of p`)
+	w.expect(w.join("N", "H", 0, 2), `N: node offer H "0" of p`, `N: node offer H "1" of p`)
 	if st := w.tb.Stats(); st.Dropped[DropParkEvicted] == 0 || st.Dropped[DropParkFull] != 0 {
 		t.Fatal(st)
 	}

@@ -93,12 +93,12 @@ func (t *Table[O]) NodeAnswer(now time.Duration, owner O, a *Answer, out []Effec
 	if _, ok := t.ledger.take(now, t.key(owner, a.InfoHash, a.ToPeerID, a.OfferKey)); !ok {
 		return out, Outcome{Drop: t.drop(DropUnmatched)}
 	}
-	if nd := s.node(owner); nd != nil {
-		s.answered(nd)
-	}
 	to := s.find(a.ToPeerID)
 	if to < 0 {
 		return out, Outcome{Drop: t.drop(DropGone)}
+	}
+	if nd := s.node(owner); nd != nil {
+		s.answered(nd)
 	}
 	t.stats.AnswersFromNodes++
 	return append(out, Effect[O]{To: s.members[to].owner, Kind: EffectAnswer, InfoHash: a.InfoHash,
@@ -120,8 +120,8 @@ func (t *Table[O]) NodeRefused(now time.Duration, owner O, infoHash, peerID []by
 	if s == nil {
 		return out, Outcome{Drop: t.drop(DropNoSwarm)}
 	}
-	if nd := s.node(owner); nd != nil && reason == RefuseLocalPeer && nd.unanswered > 0 {
-		nd.unanswered-- // neutral: no answer is owed
+	if nd := s.node(owner); nd != nil && reason == RefuseLocalPeer && nd.proven && e.paid {
+		s.trust(nd, 1) // neutral: no answer is owed
 	}
 	slot := s.find(peerID)
 	if slot < 0 {
