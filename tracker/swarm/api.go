@@ -18,7 +18,7 @@ type Config struct {
 
 	// The ledger of outstanding offers.
 	AnswerWindow time.Duration // how long an offer may be answered (150 s)
-	MaxLedger    int           // entries in the table (500,000)
+	MaxLedger    int           // entries in the table (500,000); beyond, the oldest go
 
 	// Claims to a peer id that another connection owns.
 	SilentAfter    time.Duration // an owner silent for longer yields at once (30 s)

@@ -46,26 +46,55 @@ func TestNodeOffersAreMetered(t *testing.T) {
 	}
 }
 
-// Invariant 8: the ledger is bounded.
+// Invariant 8: the ledger is bounded. What is full turns the oldest out, so
+// that a flood shortens everybody's window, but stops nobody's offers.
 func TestLedgerIsBounded(t *testing.T) {
-	w := newWorld(t, Config{MaxLedger: 3, MaxParkedBytes: 1 << 20})
+	for most := 1; most <= 40; most++ {
+		w := newWorld(t, Config{MaxLedger: most})
+		w.announce("A", "H", "p")
+		w.announce("B", "H", "q")
+		for i := range 200 {
+			w.now += second / 10
+			id := fmt.Sprint("o", i)
+			w.announce("A", "H", "p", offers(id))
+			if w.oc.Offers != 1 || w.oc.Drop != DropNone {
+				t.Fatal(most, i, w.oc)
+			}
+			if i%3 == 0 { // of those not too old
+				if id = fmt.Sprint("o", i-(most-1)/2); i >= most {
+					w.expect(w.answer("B", "H", "q", "p", id), `A: answer H "`+id+`" by q {"sdp":"re `+id+`"}`)
+				}
+			}
+		}
+		st := w.tb.Stats()
+		if st.Ledger > most || most < 40 && st.Dropped[DropLedgerEarly] == 0 || st.Dropped[DropLedgerFull] != 0 {
+			t.Fatal(most, st)
+		}
+		// Time goes on as ever.
+		w.now += 149 * second
+		w.expect(w.answer("B", "H", "q", "p", "o199"), `A: answer H "o199" by q {"sdp":"re o199"}`)
+		w.sweep(76 * second)
+		if n := w.tb.Stats().Ledger; n != 0 {
+			t.Fatal(most, n)
+		}
+	}
+}
+
+// A ledger that may hold nothing refuses everything.
+func TestLedgerOfNothing(t *testing.T) {
+	w := newWorld(t, Config{MaxLedger: -1, MaxParkedBytes: 1 << 20})
 	for _, p := range []string{"q", "r", "s", "u"} {
 		w.announce("B"+p, "H", p)
 	}
 	w.join("N", "H", 0, 9)
 	w.announce("A", "H", "p", offers("1", "2", "3", "4", "5"))
-	if w.oc.Offers != 3 || w.tb.Stats().Ledger != 3 || w.tb.Stats().Dropped[DropLedgerFull] != 2 {
+	if w.oc.Offers != 0 || w.tb.Stats().Ledger != 0 || w.tb.Stats().Dropped[DropLedgerFull] != 5 {
 		t.Fatal(w.oc, w.tb.Stats())
 	}
 	if st := w.state("H"); st.Parked != 0 {
 		t.Fatal(st)
 	}
 	w.expect(w.nodeOffers("N", "H", "z", "1"), fmt.Sprintf(`N: refused H "1" of z: %d`, RefuseLimit))
-	w.now += 225 * second
-	w.nodeOffers("N", "H", "z", "1")
-	if w.oc.Offers != 1 || w.tb.Stats().Ledger != 1 {
-		t.Fatal(w.oc, w.tb.Stats())
-	}
 }
 
 // Invariant 8: members, swarms and an owner's peers are bounded; whoever is

@@ -57,7 +57,7 @@ func (t *Table[O]) Check() error {
 	case batches != t.batches.len || sum.Parked != st.Parked || sum.ParkedBytes != st.ParkedBytes || len(by) != len(t.parkedBy):
 		return fmt.Errorf("parked: %d batches, %d offers, %d bytes, %d owners, counted as %d, %d, %d, %d",
 			batches, sum.Parked, sum.ParkedBytes, len(by), t.batches.len, st.Parked, st.ParkedBytes, len(t.parkedBy))
-	case st.Members > t.cfg.MaxMembers || st.Swarms > t.cfg.MaxSwarms || st.Ledger > t.cfg.MaxLedger ||
+	case st.Members > t.cfg.MaxMembers || st.Swarms > t.cfg.MaxSwarms || st.Ledger > max(0, t.cfg.MaxLedger) ||
 		st.Claims > t.cfg.MaxClaims || st.ClaimBytes > t.cfg.MaxClaimBytes || st.ParkedBytes > t.cfg.MaxParkedBytes:
 		return fmt.Errorf("a bound is passed: %+v", st)
 	}

@@ -10,6 +10,12 @@ import (
 // generations is the number of the ledger's maps. Each collects the entries
 // of half an answer window, so the one that is cleared holds nothing younger
 // than a whole one; nothing is ever scanned.
+//
+// A generation also ends when it holds its third of what the ledger may hold,
+// so that under a flood the window becomes shorter for everybody, instead of
+// nobody's offers being handed on until the flood is forgotten. What is then
+// turned out early is older than the youngest two thirds; clients answer
+// within seconds, if at all.
 const generations = 3
 
 // ledger is the outstanding offers: what was handed to whom, and may still be
@@ -20,7 +26,8 @@ const generations = 3
 type ledger[O Owner] struct {
 	window time.Duration
 	max    int
-	epoch  time.Duration // when the present generation began, in half windows
+	began  time.Duration // when the present generation did
+	early  uint64        // entries turned out early
 	// gen[0] is the present generation, gen[1] the one before.
 	gen  [generations]map[sending[O]]sent[O]
 	peak [generations]int // the most entries each has held
@@ -60,26 +67,49 @@ func (l *ledger[O]) len() int {
 
 // turn begins the generation of now.
 func (l *ledger[O]) turn(now time.Duration) {
-	epoch := now / (l.window / (generations - 1))
-	for steps := 0; l.epoch < epoch && steps < generations; steps++ {
-		old, peak := l.gen[generations-1], l.peak[generations-1]
-		// A map keeps its size when cleared. That is welcome, unless it
-		// comes from a busier time.
-		if peak > 1024 && peak/8 > l.peak[0] {
-			old = make(map[sending[O]]sent[O])
-		} else {
-			clear(old)
-		}
-		copy(l.gen[1:], l.gen[:generations-1])
-		copy(l.peak[1:], l.peak[:generations-1])
-		l.gen[0], l.peak[0] = old, 0
-		l.epoch++
+	half := l.window / (generations - 1)
+	over := (now - l.began) / half // generations that time has ended
+	if over <= 0 {
+		return
 	}
-	l.epoch = max(l.epoch, epoch)
+	for range min(over, generations) {
+		l.rotate()
+	}
+	l.began += over * half
+}
+
+// rotate begins a generation in the place of the oldest.
+func (l *ledger[O]) rotate() {
+	old, peak := l.gen[generations-1], l.peak[generations-1]
+	// A map keeps its size when cleared. That is welcome, unless it comes
+	// from a busier time.
+	if peak > 1024 && peak/8 > l.peak[0] {
+		old = make(map[sending[O]]sent[O])
+	} else {
+		clear(old)
+	}
+	copy(l.gen[1:], l.gen[:generations-1])
+	copy(l.peak[1:], l.peak[:generations-1])
+	l.gen[0], l.peak[0] = old, 0
+}
+
+// room makes room for an entry, and says whether there is any.
+func (l *ledger[O]) room(now time.Duration) bool {
+	share := max(1, l.max/generations)
+	for range generations {
+		if len(l.gen[0]) < share && l.len() < l.max {
+			break
+		}
+		l.early += uint64(len(l.gen[generations-1]))
+		l.rotate()
+		l.began = now
+	}
+	return l.len() < l.max
 }
 
 // put enters an offer handed on. The same one once more pays for one answer
-// more. It says whether there was room.
+// more. It says whether there was room, which there always is if there may
+// be any entries at all.
 func (l *ledger[O]) put(now time.Duration, k sending[O], s sent[O]) bool {
 	s.count = 1
 	s.expires = now + l.window
@@ -90,7 +120,7 @@ func (l *ledger[O]) put(now time.Duration, k sending[O], s sent[O]) bool {
 			s.count++
 		}
 	}
-	if !again && l.len() >= l.max {
+	if !again && !l.room(now) {
 		return false
 	}
 	l.gen[0][k] = s

@@ -17,6 +17,9 @@ const (
 	DropGone
 	// DropLedgerFull: an offer, for want of room in the ledger.
 	DropLedgerFull
+	// DropLedgerEarly: an offer handed on, or what was left of its time to be
+	// answered, for want of room in the ledger.
+	DropLedgerEarly
 	// DropClaimsFull: a claim to a peer id, for want of room.
 	DropClaimsFull
 	// DropClaimRefused: the owner was there.
@@ -41,7 +44,7 @@ const (
 )
 
 var dropNames = [NumDrops]string{
-	"none", "members_full", "swarms_full", "owner_full", "foreign", "unmatched", "gone", "ledger_full",
+	"none", "members_full", "swarms_full", "owner_full", "foreign", "unmatched", "gone", "ledger_full", "ledger_early",
 	"claims_full", "claim_refused", "park_full", "park_evicted", "park_expired", "no_swarm", "not_joined", "nodes_full",
 	"node_displaced", "node_limit", "local_peer", "no_peer", "redrawn",
 }
@@ -78,6 +81,7 @@ func (t *Table[O]) Stats() Stats {
 	st := t.stats
 	st.Swarms = len(t.swarms)
 	st.Ledger = t.ledger.len()
+	st.Dropped[DropLedgerEarly] = t.ledger.early
 	st.Claims = t.claims.len
 	return st
 }
