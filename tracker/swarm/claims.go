@@ -23,7 +23,8 @@ type claim[O Owner] struct {
 	swarm *swarm[O]
 	owner O // who claims
 	at    time.Duration
-	a     Announce // a copy
+	heard time.Duration // when the owner had last been seen by then
+	a     Announce      // a copy
 	bytes int
 	place *item[*claim[O]]
 }
@@ -45,13 +46,13 @@ func (t *Table[O]) contest(now time.Duration, s *swarm[O], slot int, from O, a *
 	if size > room || old == nil && (t.claims.len >= t.cfg.MaxClaims || s.claims >= t.cfg.MaxClaimsSwarm) {
 		return out, Outcome{Drop: t.drop(DropClaimsFull)}
 	}
-	c := &claim[O]{swarm: s, owner: from, at: now, a: *a, bytes: size}
+	c := &claim[O]{swarm: s, owner: from, at: now, heard: m.owner.LastSeen(), a: *a, bytes: size}
 	c.a.InfoHash = s.hash
 	c.a.PeerID, c.a.Offers = copyOffers(a.PeerID, offers, size)
 	m.claim = c
 	t.stats.ClaimBytes += size
 	if old != nil {
-		c.at, c.place = old.at, old.place
+		c.at, c.heard, c.place = old.at, old.heard, old.place
 		c.place.value = c
 		t.stats.ClaimBytes -= old.bytes
 		return out, Outcome{Standing: StandingClaimant}
@@ -99,6 +100,11 @@ func (t *Table[O]) honour(now time.Duration, s *swarm[O], slot int, out []Effect
 }
 
 // judge decides the claims whose term is over.
+//
+// A sign of life is whatever came since the claim. A pong may come within the
+// same tick of a coarse clock, so it counts if the owner was first seen in
+// that tick afterwards; had he been seen in it before, one cannot tell, and
+// what decides is whether anything came later.
 func (t *Table[O]) judge(now time.Duration, budget int, out []Effect[O]) ([]Effect[O], int) {
 	for t.claims.head != nil && budget > 0 {
 		c := t.claims.head.value
@@ -108,7 +114,7 @@ func (t *Table[O]) judge(now time.Duration, budget int, out []Effect[O]) ([]Effe
 		budget--
 		s := c.swarm
 		slot := s.find(c.a.PeerID)
-		if s.members[slot].owner.LastSeen() > c.at {
+		if s.members[slot].owner.LastSeen() > min(c.at, c.heard) {
 			t.forget(s, slot)
 			t.drop(DropClaimRefused)
 			continue

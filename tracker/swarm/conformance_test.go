@@ -170,6 +170,17 @@ var cases = []struct {
 		w.counts("H", 1, 1, 0)
 		w.expect(w.answer("A", "H", "p", "q", "2"), `B: answer H "2" by p {"sdp":"re 2"}`)
 	}},
+	{"24 hijack, with a pong in the same tick of the clock", func(w *world) {
+		w.announce("A", "H", "p")
+		w.now += 10 * second
+		w.expect(w.announce("X", "H", "p"), "X: reply H 0/1", "A: ping")
+		w.c("A") // the pong
+		w.expect(w.announce("X", "H", "p"), "X: reply H 0/1")
+		w.expect(w.sweep(10 * second))
+		if w.tb.Owns(w.by["X"], []byte("H"), []byte("p")) {
+			w.t.Fatal("the owner has lost its peer")
+		}
+	}},
 	{"24 the claimant gives up", func(w *world) {
 		w.announce("A", "H", "p")
 		w.announce("X", "H", "p")

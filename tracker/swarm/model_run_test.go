@@ -44,7 +44,7 @@ func (m *model) sweep() {
 			}
 		}
 		x := m.swms[d.h].members[d.p]
-		if x.owner.seen > x.claim.at {
+		if x.owner.seen > x.claim.at || x.owner.seen == x.claim.at && x.claim.heard < x.claim.at {
 			x.claim = nil
 			m.did["claim refused"]++
 			continue

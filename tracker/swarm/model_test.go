@@ -49,6 +49,7 @@ type mmember struct {
 type mclaim struct {
 	owner *conn
 	at    time.Duration
+	heard time.Duration // from the former owner
 	a     *Announce
 }
 
@@ -318,7 +319,7 @@ func (m *model) announce(c *conn, h, p string, a *Announce) {
 			if len(out) != 2 || out[1].Kind != EffectPing || out[1].To != x.owner {
 				m.fail("no ping")
 			}
-			x.claim = &mclaim{at: m.now}
+			x.claim = &mclaim{at: m.now, heard: x.owner.seen}
 		} else if len(out) != 1 {
 			m.fail("two pings")
 		}
