@@ -19,6 +19,13 @@ type Config struct {
 	Limits wire.Limits
 	// Swarm bounds each shard's table: what it says of "the table" holds for
 	// one shard, so that the whole tracker is bounded by Shards times that.
+	// What is zero here gets a shard's part of these bounds of the whole
+	// tracker, rather than the values that swarm.Config names: 2,000,000
+	// members, 1,000,000 swarms, 2,000,000 entries in the ledgers, 4,096
+	// claims of 64 MiB in all; and parked offers, in DefaultConfig, 64 MiB.
+	// But a swarm lives in one shard, so no part is less than a large swarm
+	// needs (see leastMembers and its like): with more than 32 shards, which
+	// take more than four cores, the whole may be more.
 	Swarm swarm.Config
 	// Interval is after how long clients announce again. Each reply says
 	// something within 10 % of it, so that clients who came together after a
@@ -52,9 +59,21 @@ const (
 
 	defaultInterval       = 120 * time.Second
 	defaultMaxMemberships = 10_000
-	defaultParkedBytes    = 64 << 20 // over all shards
 	maxShards             = 256
 )
+
+// Bounds over all shards, and the least of each that a shard gets.
+const (
+	allMembers, leastMembers         = 2_000_000, 50_000
+	allSwarms, leastSwarms           = 1_000_000, 1_000
+	allLedger, leastLedger           = 2_000_000, 50_000
+	allClaims, leastClaims           = 4096, 64
+	allClaimBytes, leastClaimBytes   = 64 << 20, 1 << 20
+	allParkedBytes, leastParkedBytes = 64 << 20, 1 << 20
+)
+
+// part is a shard's part of a bound.
+func part(all, least, shards int) int { return max(least, all/shards) }
 
 // DefaultConfig is the configuration that protocol.md recommends.
 func DefaultConfig() Config {
@@ -64,7 +83,7 @@ func DefaultConfig() Config {
 		Shards:         defaultShards(),
 		MaxMemberships: defaultMaxMemberships,
 	}
-	cfg.Swarm.MaxParkedBytes = defaultParkedBytes / cfg.Shards
+	cfg.Swarm.MaxParkedBytes = part(allParkedBytes, leastParkedBytes, cfg.Shards)
 	return cfg
 }
 
@@ -91,6 +110,20 @@ func (c Config) withDefaults() Config {
 	c.Shards = powerOfTwo(c.Shards)
 	if c.MaxMemberships == 0 {
 		c.MaxMemberships = defaultMaxMemberships
+	}
+	for _, b := range []struct {
+		bound      *int
+		all, least int
+	}{
+		{&c.Swarm.MaxMembers, allMembers, leastMembers},
+		{&c.Swarm.MaxSwarms, allSwarms, leastSwarms},
+		{&c.Swarm.MaxLedger, allLedger, leastLedger},
+		{&c.Swarm.MaxClaims, allClaims, leastClaims},
+		{&c.Swarm.MaxClaimBytes, allClaimBytes, leastClaimBytes},
+	} {
+		if *b.bound == 0 {
+			*b.bound = part(b.all, b.least, c.Shards)
+		}
 	}
 	if c.Swarm.MaxOffers == 0 {
 		c.Swarm.MaxOffers = c.Limits.MaxOffers
