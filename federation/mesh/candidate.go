@@ -24,6 +24,10 @@ const (
 	badLifetime = 30 * time.Minute
 	// maxWaiters is how many swarms wait for one address.
 	maxWaiters = 8
+	// followTries is how often an address that does not answer is asked for a
+	// swarm that has company already. It may be a node that is just starting,
+	// and nothing else would lead to it before the next refresh.
+	followTries = 3
 )
 
 // silentSteps are the pauses before an address that did not answer is asked
@@ -107,11 +111,13 @@ func (m *Mesh) useKnown(q *search, addr netip.AddrPort) bool {
 }
 
 // resolveFor asks addr for its record on behalf of q, if that is worth it.
+// Dropping it is no loss for long: what a search of a swarm did not get to ask
+// stays in the swarm's backlog.
 func (m *Mesh) resolveFor(q *search, addr netip.AddrPort) {
 	if q.rendezvous && len(m.list) >= m.cfg.MaxNodes/2 && m.links >= baselineLinks {
 		return
 	}
-	if q.swarm != nil && !m.room(q.swarm, addr, q) {
+	if q.swarm != nil && !m.room(q.swarm, addr, true) {
 		m.stats.Dropped[DropGroup]++
 		return
 	}
@@ -138,15 +144,19 @@ func (m *Mesh) resolveFor(q *search, addr netip.AddrPort) {
 		a.wait(q)
 		a.state = addrPending
 		m.resolveQueue = append(m.resolveQueue, a)
+		if s := q.swarm; s != nil {
+			s.asking = slices.DeleteFunc(s.asking, func(b *address) bool { return b.state != addrPending })
+			s.asking = append(s.asking, a)
+		}
 	}
 }
 
 // maxResolveQueue is how many addresses wait to be asked.
 const maxResolveQueue = 256
 
-// room reports whether the swarm's limits leave a place for a node at addr,
-// counting what q has asked for already.
-func (m *Mesh) room(s *swarm, addr netip.AddrPort, q *search) bool {
+// room reports whether the swarm's limits leave a place for a node at addr;
+// asking: counting those that are being asked as well.
+func (m *Mesh) room(s *swarm, addr netip.AddrPort, asking bool) bool {
 	g, limit := m.group(addr)
 	n := 0
 	for _, sh := range s.shares {
@@ -157,10 +167,10 @@ func (m *Mesh) room(s *swarm, addr netip.AddrPort, q *search) bool {
 			n++
 		}
 	}
-	if q != nil {
-		for _, other := range q.order {
-			if a := m.addrs[other]; other != addr && a != nil && a.state == addrPending {
-				if og, _ := m.group(other); og == g {
+	if asking {
+		for _, a := range s.asking {
+			if a.addr != addr && a.state == addrPending {
+				if other, _ := m.group(a.addr); other == g {
 					n++
 				}
 			}
@@ -169,18 +179,24 @@ func (m *Mesh) room(s *swarm, addr netip.AddrPort, q *search) bool {
 	return n < limit
 }
 
+// startResolves asks addresses that nobody asked before first, so that the
+// silent ones of a poisoned list cannot use the rate up.
 func (m *Mesh) startResolves() {
-	for len(m.resolveQueue) > 0 && m.resolves < m.cfg.MaxResolves {
-		a := m.resolveQueue[0]
+	for m.resolvesReady() && m.resolves < m.cfg.MaxResolves {
+		queue := &m.resolveQueue
+		if len(*queue) == 0 {
+			queue = &m.retryQueue
+		}
+		a := (*queue)[0]
 		if !m.wantedAddress(a) {
-			m.resolveQueue = m.resolveQueue[1:]
+			*queue = (*queue)[1:]
 			a.state = addrNew
 			continue
 		}
 		if !m.resolveTokens.take(m.now, 1) {
 			return
 		}
-		m.resolveQueue = m.resolveQueue[1:]
+		*queue = (*queue)[1:]
 		m.resolves++
 		m.stats.Resolves++
 		a.asked = true
@@ -188,23 +204,26 @@ func (m *Mesh) startResolves() {
 	}
 }
 
+func (m *Mesh) resolvesReady() bool { return len(m.resolveQueue)+len(m.retryQueue) > 0 }
+
 func (m *Mesh) wantedAddress(a *address) bool {
 	a.waiters = slices.DeleteFunc(a.waiters, func(s *swarm) bool { return s.gone })
 	return len(a.waiters) > 0 || a.link
 }
 
-// retry asks an address again that did not answer, if somebody is still alone.
+// retry asks an address again that did not answer: while somebody is alone,
+// and a few times even if nobody is.
 func (m *Mesh) retry(a *address) {
 	if a.state != addrSilent {
 		return
 	}
 	wanted := a.link && m.links == 0
 	for _, s := range a.waiters {
-		wanted = wanted || !s.gone && s.state.Remote == 0
+		wanted = wanted || !s.gone && (s.state.Remote == 0 || a.fails <= followTries)
 	}
-	if wanted && len(m.resolveQueue) < maxResolveQueue {
+	if wanted && len(m.retryQueue) < maxResolveQueue {
 		a.state = addrPending
-		m.resolveQueue = append(m.resolveQueue, a)
+		m.retryQueue = append(m.retryQueue, a)
 	}
 }
 

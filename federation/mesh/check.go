@@ -11,8 +11,9 @@ func (m *Mesh) Check() error {
 	if n := len(m.swarms); n > m.cfg.MaxSwarms {
 		return fmt.Errorf("%d swarms", n)
 	}
-	hungry := 0
+	hungry, later := 0, 0
 	for _, s := range m.swarms {
+		later += len(s.backlog)
 		if s.state.Remote == 0 {
 			hungry++
 		}
@@ -22,6 +23,9 @@ func (m *Mesh) Check() error {
 	}
 	if hungry != m.hungry {
 		return fmt.Errorf("%d hungry swarms, counted %d", hungry, m.hungry)
+	}
+	if later != m.backlogged || later > maxBacklogs {
+		return fmt.Errorf("%d addresses in backlogs, counted %d", later, m.backlogged)
 	}
 	if err := m.checkNodes(); err != nil {
 		return err
@@ -38,8 +42,9 @@ func (m *Mesh) Check() error {
 	switch {
 	case len(m.addrs) > m.cfg.MaxAddrs || len(m.addrRing) != len(m.addrs):
 		return fmt.Errorf("%d addresses, %d in the ring", len(m.addrs), len(m.addrRing))
-	case pending != out+len(m.resolveQueue) || out != m.resolves || out > m.cfg.MaxResolves || len(m.resolveQueue) > maxResolveQueue:
-		return fmt.Errorf("%d addresses pending, %d asked, %d queued, %d counted", pending, out, len(m.resolveQueue), m.resolves)
+	case pending != out+len(m.resolveQueue)+len(m.retryQueue) || out != m.resolves || out > m.cfg.MaxResolves ||
+		len(m.resolveQueue) > maxResolveQueue || len(m.retryQueue) > maxResolveQueue:
+		return fmt.Errorf("%d addresses pending, %d asked, %d and %d queued, %d counted", pending, out, len(m.resolveQueue), len(m.retryQueue), m.resolves)
 	case len(m.searches) > m.cfg.MaxSearches || len(m.dials) > m.cfg.MaxDials || len(m.hosts) > m.cfg.MaxHosts:
 		return fmt.Errorf("%d searches, %d dials, %d hosts", len(m.searches), len(m.dials), len(m.hosts))
 	case m.askCount > m.cfg.MaxAskers || len(m.askRing) > 2*m.cfg.MaxAskers:
@@ -75,6 +80,9 @@ func (m *Mesh) checkSwarm(s *swarm) error {
 	}
 	if s.search == nil && !s.waiting && s.task.idx == 0 {
 		return errors.New("will never search again")
+	}
+	if len(s.backlog) > 0 && s.drain.idx == 0 {
+		return errors.New("backlog that nobody works off")
 	}
 	if s.search != nil && m.searches[s.search.id] != s.search {
 		return errors.New("search lost")

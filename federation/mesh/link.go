@@ -149,6 +149,10 @@ func (m *Mesh) keepBaseline() {
 		}
 		if s := m.pickSeed(&next); s != nil {
 			m.baseTokens.take(m.now, 1)
+			if !m.enterHost(s.url) {
+				next = min(next, m.now+time.Minute)
+				break
+			}
 			s.dial = m.dial(&dial{seed: s, url: s.url, base: true})
 			under++
 			continue
@@ -177,10 +181,7 @@ func (m *Mesh) pickSeed(next *time.Duration) *seed {
 		if n := m.nodes[s.key]; s.known && n != nil && n.up {
 			continue
 		}
-		free := s.free
-		if h := m.hosts[hostOf(s.url)]; h != nil {
-			free = max(free, h.free)
-		}
+		free := max(s.free, m.hostFree(nil, s.url))
 		if free <= m.now {
 			return s
 		}
@@ -199,12 +200,7 @@ func (m *Mesh) pickNode(next *time.Duration) *node {
 		if n.up || n.dial != nil || n.queued || len(n.record.URLs) == 0 {
 			continue
 		}
-		free := max(n.free, n.barred)
-		for _, u := range n.record.URLs {
-			if h := m.hosts[hostOf(u)]; h != nil {
-				free = max(free, h.free)
-			}
-		}
+		free := max(n.free, n.barred, m.nodeFree(n))
 		switch {
 		case free > m.now:
 			*next = min(*next, free)

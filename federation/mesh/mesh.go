@@ -9,7 +9,9 @@
 // are resolved (ActResolve) to signed node records; those nodes are dialled
 // (ActDial), and once a link is up and its key proven, the swarm is joined
 // there (ActJoin). A swarm that found nobody searches again soon, then less
-// and less often; one that is in company only refreshes what it published.
+// and less often. One that has just found company searches a few times more,
+// because nodes that start together see each other only once all have
+// published; from then on it only refreshes what it published.
 //
 // Three rules bound what strangers can make a node do:
 //
@@ -19,6 +21,19 @@
 //   - searches, resolves and dials each have a rate, a cap on how many are
 //     under way, and a memory of failures per address, host and key;
 //   - every map and queue has a bound, and meeting it is counted.
+//
+// A list may be full of liars. What a search names and has no resolves left
+// for goes to the swarm's backlog, and is asked one address a second, those
+// never asked before first and one prefix after the other; so an honest node
+// among n silent or lying ones has its turn n seconds later at most, for n up
+// to 64, and with the searches that follow beyond that. Two things bound this:
+// all swarms share ResolveRate, and a swarm has MaxPartners. Liars who prove
+// that many keys over real links, from as many prefixes, keep those places;
+// then only the honest node's own search brings the two together.
+//
+// A record may name somebody else's host. So a host has one dial at a time
+// whatever the port, path and key, and failures of different keys there
+// together make the pause longer: four dials in the first minute, then fewer.
 //
 // A Mesh is deterministic: same inputs, times and random source, same
 // actions. It is not safe for concurrent use. Times are durations since an
@@ -192,6 +207,8 @@ type Mesh struct {
 	pass          [classes]float64
 	searchTokens  bucket
 	resolveQueue  []*address
+	retryQueue    []*address // those that were silent before
+	backlogged    int        // addresses in the backlogs of swarms
 	resolves      int
 	resolveTokens bucket
 	dials         map[uint64]*dial
@@ -253,7 +270,7 @@ func (m *Mesh) Next() time.Duration {
 	if m.searchesReady() && len(m.searches) < m.cfg.MaxSearches {
 		next = min(next, m.searchTokens.when(m.now, 1))
 	}
-	if len(m.resolveQueue) > 0 && m.resolves < m.cfg.MaxResolves {
+	if m.resolvesReady() && m.resolves < m.cfg.MaxResolves {
 		next = min(next, m.resolveTokens.when(m.now, 1))
 	}
 	return next

@@ -165,8 +165,12 @@ func TestASwarmInCompanyIsOnlyRefreshed(t *testing.T) {
 	for s.now < 5*time.Hour {
 		s.to(s.now)
 		for _, a := range s.swarmSearches() {
-			if gap := s.now - last; n > 0 && (gap < 15*time.Minute || gap > 25*time.Minute) {
-				t.Fatalf("refreshed after %v", gap)
+			want := refreshAfter
+			if n > 0 && n <= len(followSteps) { // those who began when it did
+				want = followSteps[n-1]
+			}
+			if gap := s.now - last; n > 0 && (gap < want*3/4 || gap > want*5/4) {
+				t.Fatalf("search %d after %v, want %v", n, gap, want)
 			}
 			last = s.now
 			n++

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"slices"
 	"time"
 
 	"github.com/draeder/peerservers/federation/nodeaddr"
@@ -43,6 +44,7 @@ type node struct {
 	queued  bool
 	base    bool // wanted as a baseline link
 	nextURL int
+	met     string        // the host where it proved its key to us last
 	fetched time.Duration // when its record was last asked for
 }
 
@@ -55,12 +57,6 @@ type seed struct {
 	fails int
 	free  time.Duration
 	dial  *dial
-}
-
-// host remembers failures, because records may name somebody else's host.
-type host struct {
-	fails int
-	free  time.Duration
 }
 
 // dial is one attempt under way.
@@ -183,8 +179,16 @@ func (m *Mesh) dropExpired(n *node) {
 
 func (m *Mesh) startDials() {
 	for len(m.dialQueue) > 0 && len(m.dials) < m.cfg.MaxDials && m.links+len(m.dials) < m.cfg.MaxLinks {
-		n := m.dialQueue[0]
-		m.dialQueue = m.dialQueue[1:]
+		// Those that never failed come before those that did: the dead of a
+		// poisoned list may keep every dial busy until it times out.
+		first := 0
+		for i, n := range m.dialQueue {
+			if n.fails < m.dialQueue[first].fails {
+				first = i
+			}
+		}
+		n := m.dialQueue[first]
+		m.dialQueue = slices.Delete(m.dialQueue, first, first+1)
 		n.queued = false
 		if !n.up && (len(n.shares) > 0 || n.base) {
 			m.startDial(n)
@@ -199,9 +203,12 @@ func (m *Mesh) startDial(n *node) {
 	soonest := never
 	for i := range n.record.URLs {
 		u := n.record.URLs[(n.nextURL+i)%len(n.record.URLs)]
-		h := m.hosts[hostOf(u)]
-		if h != nil && h.free > m.now {
-			soonest = min(soonest, h.free)
+		if free := m.hostFree(n, u); free > m.now {
+			soonest = min(soonest, free)
+			continue
+		}
+		if !m.enterHost(u) {
+			soonest = min(soonest, m.now+time.Minute)
 			continue
 		}
 		n.nextURL = (n.nextURL + i + 1) % len(n.record.URLs)
@@ -259,6 +266,7 @@ func (m *Mesh) DialDone(now time.Duration, id uint64, o Outcome, key Key) {
 	}
 	delete(m.dials, id)
 	m.stats.DialOutcomes[o]++
+	m.leaveHost(d, o)
 	if d.seed != nil {
 		m.seedDone(d, o, key)
 	}
@@ -266,11 +274,6 @@ func (m *Mesh) DialDone(now time.Duration, id uint64, o Outcome, key Key) {
 		m.nodeDone(d, o)
 	}
 	m.sooner(&m.baseline, m.now)
-	if o == DialOK || o == DialSelf {
-		delete(m.hosts, hostOf(d.url))
-		return
-	}
-	m.hostFailed(hostOf(d.url))
 }
 
 func (m *Mesh) seedDone(d *dial, o Outcome, key Key) {
@@ -293,12 +296,12 @@ func (m *Mesh) nodeDone(d *dial, o Outcome) {
 	n.dial = nil
 	n.base = false
 	if o == DialOK {
-		n.fails = 0
+		n.fails, n.met = 0, hostOf(d.url)
 		return
 	}
 	n.fails++
 	n.free = m.now + m.backoff(n.fails)
-	if o == DialRefused || o == DialWrongKey {
+	if o == DialRefused || o == DialWrongKey || o == DialSelf {
 		// Not a node that is merely down: its record misleads.
 		n.free = m.now + m.jitter(badLifetime, 0.1)
 	}
@@ -311,31 +314,4 @@ func (m *Mesh) nodeDone(d *dial, o Outcome) {
 		return
 	}
 	m.wantDial(n)
-}
-
-func (m *Mesh) hostFailed(name string) {
-	h := m.hosts[name]
-	if h == nil {
-		if len(m.hosts) >= m.cfg.MaxHosts {
-			m.forgetHosts()
-		}
-		if len(m.hosts) >= m.cfg.MaxHosts {
-			m.stats.Dropped[DropHosts]++
-			return
-		}
-		h = &host{}
-		m.hosts[name] = h
-	}
-	h.fails++
-	h.free = m.now + m.backoff(h.fails)
-}
-
-// forgetHosts drops hosts whose time is over. Which ones go does not depend
-// on the map's order.
-func (m *Mesh) forgetHosts() {
-	for name, h := range m.hosts {
-		if h.free <= m.now {
-			delete(m.hosts, name)
-		}
-	}
 }

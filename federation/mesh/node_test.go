@@ -59,25 +59,6 @@ func TestLeafGoesOnTrying(t *testing.T) {
 	}
 }
 
-// Two keys that name one host: its failures count for both.
-func TestHostsAreRemembered(t *testing.T) {
-	s := newScript(t, Config{NoRendezvous: true, MaxDials: 1})
-	a := busy(s, "x")
-	for i := range 4 {
-		s.m.Sighting(s.now, a.ID, addr(i))
-		s.m.Sighting(s.now, a.ID, addr(i))
-	}
-	s.to(s.now)
-	for i, r := range s.of(ActResolve) {
-		rec := recordOf(i + 1)
-		rec.URLs = []nodeaddr.URL{nodeURL(7)} // a victim's
-		s.m.Resolved(s.now, r.Addr, rec)
-	}
-	if n := len(dialTimes(s, time.Minute)); n > 8 {
-		t.Fatalf("%d dials to one host in a minute", n)
-	}
-}
-
 func TestOwnKeyAndOwnSeedAreIgnored(t *testing.T) {
 	s := newScript(t, Config{Seeds: []nodeaddr.URL{nodeURL(1)}})
 	s.to(0)

@@ -80,6 +80,7 @@ func (m *Mesh) Sighting(now time.Duration, id uint64, addr netip.AddrPort) {
 	q.seen[addr] = n + 1
 	switch {
 	case !known && m.useKnown(q, addr):
+	case m.failedBefore(addr): // others first
 	case !known && q.resolves < resolvesAtOnce, n == 1 && q.resolves < resolvesPerSearch:
 		m.resolveFor(q, addr)
 	}
@@ -105,15 +106,22 @@ func (m *Mesh) SearchDone(now time.Duration, id uint64, failed bool) {
 	}
 }
 
-// spendRest gives the resolves that a search has left to the addresses that
-// were named most often, and to a random sample of the rest.
+// spendRest gives the resolves that a search has left to addresses that were
+// not asked before, one prefix after the other, those first that were named
+// more than once; chance decides the rest. What is left then waits in the
+// swarm's backlog.
 func (m *Mesh) spendRest(q *search) {
-	m.rand.Shuffle(len(q.order), func(i, j int) { q.order[i], q.order[j] = q.order[j], q.order[i] })
-	slices.SortStableFunc(q.order, func(a, b netip.AddrPort) int { return min(q.seen[b], 2) - min(q.seen[a], 2) })
-	for _, addr := range q.order {
+	m.rank(q)
+	for i, addr := range q.order {
 		if q.resolves >= resolvesPerSearch {
+			if q.swarm != nil {
+				m.keepBacklog(q.swarm, q.order[i:])
+			}
 			return
 		}
 		m.resolveFor(q, addr)
+	}
+	if q.swarm != nil {
+		m.keepBacklog(q.swarm, nil)
 	}
 }

@@ -68,19 +68,30 @@ func (m *Mesh) addShare(s *swarm, n *node) *share {
 	return sh
 }
 
-// dropWorst makes room in a full swarm: a node that cannot be reached.
+// dropWorst makes room in a full swarm.
 func (m *Mesh) dropWorst(s *swarm) bool {
-	var worst *share
-	for _, sh := range s.shares {
-		if !sh.node.up && (sh.node.fails > 0 || sh.until <= m.now) && (worst == nil || sh.node.fails > worst.node.fails) {
-			worst = sh
-		}
-	}
+	worst := m.worstShare(s)
 	if worst == nil {
 		return false
 	}
 	m.dropShare(worst)
 	return true
+}
+
+// worstShare is that of a node which cannot be reached, if there is one: it
+// failed, or others that name its host did.
+func (m *Mesh) worstShare(s *swarm) *share {
+	var worst *share
+	for _, sh := range s.shares {
+		n := sh.node
+		if n.up || n.dial != nil {
+			continue
+		}
+		if (n.fails > 0 || sh.until <= m.now || m.nodeFree(n) > m.now+hostBusy) && (worst == nil || n.fails > worst.node.fails) {
+			worst = sh
+		}
+	}
+	return worst
 }
 
 func (m *Mesh) dropShare(sh *share) {
@@ -103,7 +114,7 @@ func (m *Mesh) dropShare(sh *share) {
 func (m *Mesh) name(s *swarm, n *node, addr netip.AddrPort) {
 	m.moved(s, n, addr)
 	sh := m.share(s, n)
-	if room := m.room(s, addr, nil); sh == nil {
+	if room := m.room(s, addr, false); sh == nil {
 		if !room {
 			m.stats.Dropped[DropGroup]++
 			return

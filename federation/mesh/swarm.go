@@ -1,6 +1,9 @@
 package mesh
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // class is why a swarm wants a search. Each class has a share of the
 // searches, so that a flood of new swarms cannot let what a large one
@@ -17,6 +20,11 @@ const (
 
 // weights are the shares of the classes while all of them wait.
 var weights = [classes]float64{4, 2, 1, 1}
+
+// followSteps are the pauses between the searches that a swarm makes once it
+// has found company for the first time: 2, 8 and 30 s after. Of nodes that
+// start a swarm together, each may have looked before the others had published.
+var followSteps = [...]time.Duration{2e9, 6e9, 22e9}
 
 // hungrySteps are the pauses between the searches of a swarm that found
 // nobody: soon, then less and less often.
@@ -46,10 +54,15 @@ type swarm struct {
 	gen      uint64
 	waiting  bool // in a ready queue, under gen
 	fails    int  // searches in a row that found nobody
+	follow   int  // place in followSteps; it never goes back
+	extra    bool // the next search is one of followSteps
 	began    time.Duration
 	searched bool
 	search   *search
 	shares   []*share
+	asking   []*address       // its last addresses, some of them still pending
+	backlog  []netip.AddrPort // to be asked later
+	drain    task
 	gone     bool
 }
 
@@ -85,7 +98,8 @@ func (m *Mesh) Touched(now time.Duration, infoHash string, st SwarmState, local 
 
 func (m *Mesh) addSwarm(infoHash string, st SwarmState) *swarm {
 	s := &swarm{infoHash: infoHash, state: st}
-	s.task.run = func() { m.enqueue(s) }
+	s.task.run = func() { m.searchDue(s) }
+	s.drain.run = func() { m.drainBacklog(s) }
 	m.swarms[infoHash] = s
 	m.countHungry(s, +1)
 	due := m.now
@@ -104,9 +118,7 @@ func (m *Mesh) changeSwarm(s *swarm, st SwarmState) {
 	s.state = st
 	m.countHungry(s, +1)
 	if s.searched && st.Remote > 0 && was.Remote == 0 && s.search == nil && !s.waiting {
-		// In company now: what is left is to keep the publication alive.
-		s.fails = 0
-		m.at(&s.task, s.began+m.jitter(refreshAfter, 0.25))
+		m.inCompany(s)
 	}
 	if s.searched && st.Remote == 0 {
 		switch {
@@ -139,6 +151,8 @@ func (m *Mesh) soon(s *swarm, pause time.Duration) {
 func (m *Mesh) dropSwarm(s *swarm) {
 	s.gone, s.waiting = true, false
 	m.cancel(&s.task)
+	m.cancel(&s.drain)
+	m.keepBacklog(s, nil)
 	m.countHungry(s, -1)
 	delete(m.swarms, s.infoHash)
 	if s.search != nil {
@@ -174,6 +188,18 @@ func (s *swarm) class() class {
 type queued struct {
 	s   *swarm
 	gen uint64
+}
+
+// searchDue makes s wait for its turn to search, unless it can do without and
+// others wait.
+func (m *Mesh) searchDue(s *swarm) {
+	if s.extra && s.state.Remote > 0 {
+		if m.searchTokens.refill(m.now); m.searchTokens.tokens < m.searchTokens.burst/4 || m.searchesReady() {
+			m.inCompany(s)
+			return
+		}
+	}
+	m.enqueue(s)
 }
 
 func (m *Mesh) enqueue(s *swarm) {
@@ -247,11 +273,22 @@ func (m *Mesh) nextSwarm() *swarm {
 	return s
 }
 
+// inCompany sets the time of the next search of a swarm that has found
+// others: soon, if that is news, and later to keep what it published alive.
+func (m *Mesh) inCompany(s *swarm) {
+	s.fails = 0
+	if s.extra = s.follow < len(followSteps); s.extra {
+		m.at(&s.task, m.now+m.jitter(followSteps[s.follow], 0.25))
+		s.follow++
+		return
+	}
+	m.at(&s.task, max(m.now, s.began+m.jitter(refreshAfter, 0.25)))
+}
+
 // reschedule sets the time of the next search after one ended.
 func (m *Mesh) reschedule(s *swarm) {
 	if s.state.Remote > 0 {
-		s.fails = 0
-		m.at(&s.task, m.now+m.jitter(refreshAfter, 0.25))
+		m.inCompany(s)
 		return
 	}
 	step := hungrySteps[min(s.fails, len(hungrySteps)-1)]
