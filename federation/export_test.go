@@ -28,3 +28,6 @@ func DefaultDialer(f *Federation) Dialer {
 	cfg.Dialer = nil
 	return cfg.withDefaults().Dialer
 }
+
+// DefaultQuota is what a link is allowed unless configured otherwise.
+func DefaultQuota() Quota { return Quota{}.withDefaults() }

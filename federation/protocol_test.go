@@ -14,6 +14,7 @@ import (
 	"github.com/bufbuild/protocompile"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/draeder/peerservers/federation"
 	"github.com/draeder/peerservers/federation/derive"
 	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/handshake"
@@ -175,6 +176,18 @@ func limitExamples(*testing.T) (all []docExample) {
 	return append(all, docExample{"frame of the handshake", fmt.Sprint(frame.HandshakeLimits().MaxFrame)})
 }
 
+func quotaExamples() []docExample {
+	q := federation.DefaultQuota()
+	return []docExample{
+		{"frames per second, pings included", fmt.Sprint(q.Frames)},
+		{"bytes per second", fmt.Sprintf("%.0f", q.Bytes)},
+		{"offers per second", fmt.Sprint(q.Offers)},
+		{"joins per second", fmt.Sprint(q.Joins)},
+		{"burst, in seconds", fmt.Sprint(q.BurstSeconds)},
+		{"strikes within a minute that end the link", fmt.Sprint(q.Strikes)},
+	}
+}
+
 // block renders examples as the document has them.
 func docBlock(all []docExample) string {
 	var b strings.Builder
@@ -255,6 +268,7 @@ func TestProtocolDocument(t *testing.T) {
 		want[name] = "```vectors\n" + docBlock(all) + "\n```\n"
 		blocks++
 	}
+	want["quotas"] = "```quotas\n" + docBlock(quotaExamples()) + "\n```\n"
 	want["limits"] = "```limits\n" + docBlock(limitExamples(t)) + "\n```\n"
 	for name, w := range want {
 		if !strings.Contains(doc, w) {
