@@ -58,7 +58,7 @@ func (c *serveCommand) openFederation(dir string, log *slog.Logger, listeners []
 		AllowPrivate: c.AllowPrivate,
 		// A leaf that answered would be named by others and then not reached.
 		ReadOnly:   len(c.NodeURL) == 0,
-		PacketRate: c.DHTRate,
+		PacketRate: c.dhtRate(),
 		Log:        log,
 	})
 	if err != nil {
@@ -196,4 +196,12 @@ func parseURLs(list []string, allowPrivate bool) (urls []nodeaddr.URL) {
 		}
 	}
 	return urls
+}
+
+// dhtRate is the packet budget. A private network burdens nobody else.
+func (c *serveCommand) dhtRate() int {
+	if c.DHTRate == 0 && c.AllowPrivate {
+		return maxDHTRate
+	}
+	return c.DHTRate
 }

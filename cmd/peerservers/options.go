@@ -45,7 +45,7 @@ type serveCommand struct {
 	NodeURL           []string `group:"federation" name:"node-url" placeholder:"URL" help:"The wss:// URL at which other nodes reach this one; without it this node is a leaf, which only dials out. Repeatable, up to 4."`
 	DHTListen         string   `group:"federation" name:"dht-listen" placeholder:"HOST:PORT" help:"UDP address for the DHT, IPv4. By default a leaf takes any port, another node the number of its first --listen if that is at least 1024, else 8000."`
 	DHTBootstrap      []string `group:"federation" name:"dht-bootstrap" placeholder:"HOST:PORT" help:"A DHT node to start from, instead of the public ones. Repeatable."`
-	DHTRate           int      `group:"federation" name:"dht-rate" default:"40" placeholder:"N" help:"DHT queries sent per second, at most (default ${default}, up to 250)."`
+	DHTRate           int      `group:"federation" name:"dht-rate" placeholder:"N" help:"DHT queries sent per second, at most (default 40, with --allow-private 250; up to 250)."`
 	Seed              []string `group:"federation" placeholder:"URL" help:"The URL of a node to link with whatever the DHT says. Repeatable."`
 	NetworkSecretFile string   `group:"federation" placeholder:"FILE" help:"Make a closed network of the nodes that have the secret in this file (16 to 255 bytes)."`
 	NoFederation      bool     `group:"federation" help:"Be a tracker alone."`
@@ -139,7 +139,7 @@ func (c *serveCommand) validateFederation() error {
 	for _, addr := range c.DHTBootstrap {
 		add(bootstrap(addr, c.AllowPrivate))
 	}
-	if c.DHTRate < 1 || c.DHTRate > maxDHTRate {
+	if c.DHTRate < 0 || c.DHTRate > maxDHTRate {
 		add(wrong("--dht-rate", strconv.Itoa(c.DHTRate), fmt.Sprintf("give 1 to %d", maxDHTRate), "out of range"))
 	}
 	return errors.Join(errs...)

@@ -127,23 +127,28 @@ type Config struct {
 	Seeds        []nodeaddr.URL
 	Rand         *rand.Rand
 
-	MaxSwarms        int     // swarms known (200,000)
-	MaxPartners      int     // nodes per swarm (32)
-	MaxNodes         int     // node records (1,024)
-	MaxLinks         int     // links up (256)
-	MaxSwarmsPerNode int     // swarms shared over one link (10,000)
-	MaxAddrs         int     // addresses remembered (4,096)
-	MaxHosts         int     // hosts in backoff (4,096)
-	MaxAskers        int     // joins remembered for swarms that we lack (20,000)
-	SearchRate       float64 // searches per second, two in the hours around midnight count as two (1)
-	SearchBurst      float64 // searches at once after a rest (16)
-	MaxSearches      int     // searches under way (8)
-	ResolveRate      float64 // resolves per second (5)
-	ResolveBurst     float64 // (8)
-	MaxResolves      int     // resolves under way (16)
-	MaxDials         int     // dials under way (16)
-	JoinRate         float64 // joins per second and link (200)
-	JoinBurst        float64 // (4,000)
+	MaxSwarms        int // swarms known (200,000)
+	MaxPartners      int // nodes per swarm (32)
+	MaxNodes         int // node records (1,024)
+	MaxLinks         int // links up (256)
+	MaxSwarmsPerNode int // swarms shared over one link (10,000)
+	MaxAddrs         int // addresses remembered (4,096)
+	MaxHosts         int // hosts in backoff (4,096)
+	MaxAskers        int // joins remembered for swarms that we lack (20,000)
+	// What a search costs depends on the network, 5 packets in one of three
+	// nodes and 70 in the mainline DHT, and the directory's own budget of
+	// packets paces those under way. So few are, and their rate is bounded
+	// only where it would cost more than packets.
+	SearchRate  float64 // searches per second, in the hours around midnight each counts as two (20)
+	SearchBurst float64 // searches at once after a rest (64)
+	MaxSearches int     // searches under way; the rendezvous begins with 4 (6)
+
+	ResolveRate  float64 // resolves per second (5)
+	ResolveBurst float64 // (8)
+	MaxResolves  int     // resolves under way (16)
+	MaxDials     int     // dials under way (16)
+	JoinRate     float64 // joins per second and link (200)
+	JoinBurst    float64 // (4,000)
 }
 
 func (c Config) withDefaults() Config {
@@ -165,9 +170,9 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxAddrs, 4096)
 	def(&c.MaxHosts, 4096)
 	def(&c.MaxAskers, 20_000)
-	deff(&c.SearchRate, 1)
-	deff(&c.SearchBurst, 16)
-	def(&c.MaxSearches, 8)
+	deff(&c.SearchRate, 20)
+	deff(&c.SearchBurst, 64)
+	def(&c.MaxSearches, 6)
 	deff(&c.ResolveRate, 5)
 	deff(&c.ResolveBurst, 8)
 	def(&c.MaxResolves, 16)
