@@ -135,10 +135,10 @@ type Config struct {
 	MaxAddrs         int // addresses remembered (4,096)
 	MaxHosts         int // hosts in backoff (4,096)
 	MaxAskers        int // joins remembered for swarms that we lack (20,000)
-	// What a search costs depends on the network, 5 packets in one of three
-	// nodes and 70 in the mainline DHT, and the directory's own budget of
-	// packets paces those under way. So few are, and their rate is bounded
-	// only where it would cost more than packets.
+	// What a search costs depends on the network, a few packets in one of
+	// three nodes and about 38 sent in the mainline DHT, and the directory's
+	// own budget of packets paces those under way. So few are, and their rate
+	// is bounded only where it would cost more than packets.
 	SearchRate  float64 // searches per second, in the hours around midnight each counts as two (20)
 	SearchBurst float64 // searches at once after a rest (64)
 	MaxSearches int     // searches under way; the rendezvous begins with 4 (6)
