@@ -11,6 +11,7 @@ import (
 // and a parser keeps hold of the last frame it saw.
 type work struct {
 	parser   *wire.Parser
+	courier  Courier // nil: sinks are called directly
 	request  wire.Request
 	announce swarm.Announce
 	answer   swarm.Answer
@@ -31,6 +32,7 @@ func (t *Tracker) getWork() *work { return t.works.Get().(*work) }
 
 // putWork takes w back, without its hold on frames and owners.
 func (t *Tracker) putWork(w *work) {
+	w.courier = nil
 	w.request = wire.Request{}
 	w.announce = swarm.Announce{}
 	w.answer = swarm.Answer{}
@@ -103,7 +105,16 @@ func (t *Tracker) toClient(w *work, e *swarm.Effect[*owner]) {
 	default:
 		return
 	}
-	s.sink.Deliver(m)
+	w.deliver(s)
+}
+
+// deliver sends w.message to the client of s.
+func (w *work) deliver(s *Session) {
+	if w.courier != nil {
+		w.courier.Deliver(s.sink, &w.message)
+		return
+	}
+	s.sink.Deliver(&w.message)
 }
 
 // relayOffers hands a node the offers of one announce, which are consecutive,

@@ -104,7 +104,11 @@ func (s *Session) leave(infoHash, peerID []byte) {
 // Handle takes one text frame, which may be any bytes and is the caller's
 // again on return. Faults are answered with frames that clients survive; the
 // connection is closed only after many frames that no client would send.
-func (s *Session) Handle(frame []byte) {
+func (s *Session) Handle(frame []byte) { s.HandleVia(nil, frame) }
+
+// HandleVia is Handle for a transport that has a faster way to some sinks than
+// their own: what comes of the frame is sent through via.
+func (s *Session) HandleVia(via Courier, frame []byte) {
 	if s.closed.Load() {
 		return
 	}
@@ -112,6 +116,7 @@ func (s *Session) Handle(frame []byte) {
 	now := t.now()
 	s.owner.seen.Store(int64(now))
 	w := t.getWork()
+	w.courier = via
 	fault := w.parser.Parse(frame, &w.request)
 	switch {
 	case fault != wire.FaultNone:
@@ -148,7 +153,7 @@ func (s *Session) fail(w *work, reason string) {
 	w.message = wire.Message{
 		Kind: wire.KindFailure, Action: w.request.Action, InfoHash: w.request.InfoHash, Reason: reason,
 	}
-	s.sink.Deliver(&w.message)
+	w.deliver(s)
 }
 
 func (s *Session) announce(now time.Duration, w *work) {
@@ -229,7 +234,7 @@ func (s *Session) scrape(w *work) {
 		return
 	}
 	w.message = wire.Message{Kind: wire.KindScrape, Files: w.files}
-	s.sink.Deliver(&w.message)
+	w.deliver(s)
 }
 
 // appendFile adds an info hash that is not there yet: it is a key of the

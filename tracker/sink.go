@@ -20,6 +20,14 @@ type Sink interface {
 	Close(code int, reason string)
 }
 
+// Courier delivers to sinks in their stead. An event loop that owns the
+// connections behind many of them does so without a lock while it handles a
+// frame: see Session.HandleVia.
+type Courier interface {
+	// Deliver does what to.Deliver(m) would.
+	Deliver(to Sink, m *wire.Message)
+}
+
 // NodeSink is the way to a federated node. Its methods never block and keep
 // nothing that they are given.
 type NodeSink interface {

@@ -32,9 +32,12 @@ var mayImport = map[string][]string{
 	"tracker/swarm":  {"tracker/wire"},
 	"tracker/access": {"tracker/wire"},
 	"tracker":        {"tracker/wire", "tracker/swarm", "tracker/access"},
+	"tracker/epoll":  {},
 
-	"tracker/wsserver":    {"tracker", "tracker/access", "tracker/swarm", "tracker/wire"},
-	"tracker/trackertest": {"tracker", "tracker/access", "tracker/swarm", "tracker/wire"},
+	"tracker/wsserver":           {"tracker", "tracker/epoll", "tracker/wsserver/tlsstream", "tracker/access", "tracker/swarm", "tracker/wire"},
+	"tracker/wsserver/tlsstream": {},
+	"tracker/load":               {"tracker/epoll"},
+	"tracker/trackertest":        {"tracker", "tracker/access", "tracker/swarm", "tracker/wire"},
 
 	"federation/nodeaddr":  {},
 	"federation/derive":    {},
