@@ -12,7 +12,7 @@ import (
 
 // carrier is a WebSocket connection, read message by message.
 type carrier struct {
-	r      io.Reader
+	r      *bufio.Reader
 	client bool // we dialled: what we send is masked, what we get is not
 
 	header  [ws.MaxHeaderSize]byte
@@ -36,6 +36,32 @@ func newCarrier(conn net.Conn, br *bufio.Reader, client bool) *carrier {
 	}
 	c.r = br
 	return c
+}
+
+// linkBuffer is what a link reads at a time: a busy one brings dozens of
+// frames at once, and a read costs more than all that is done with them.
+const linkBuffer = 32 << 10
+
+// widen gives the carrier of a connection that has become a link its buffer.
+func (c *carrier) widen(conn io.Reader) {
+	ahead, _ := c.r.Peek(c.r.Buffered())
+	c.r = bufio.NewReaderSize(&replay{ahead: ahead, rest: conn}, linkBuffer)
+}
+
+// replay reads what was read ahead, and then the rest.
+type replay struct {
+	ahead []byte
+	rest  io.Reader
+}
+
+func (a *replay) Read(p []byte) (int, error) {
+	if len(a.ahead) == 0 {
+		a.ahead = nil
+		return a.rest.Read(p)
+	}
+	n := copy(p, a.ahead)
+	a.ahead = a.ahead[n:]
+	return n, nil
 }
 
 // read returns the next message or control frame, which stays valid until the

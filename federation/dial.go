@@ -170,6 +170,7 @@ func (f *Federation) newLink(conn net.Conn, car *carrier, out *outbox, s handsha
 		return nil, errors.New("node misbehaved lately")
 	}
 	conn.SetDeadline(time.Time{})
+	car.widen(conn)
 	now := f.now()
 	return &link{
 		f: f, peer: f.pin(key), conn: conn, car: car, out: out, session: s, group: group, opened: now,

@@ -19,8 +19,11 @@ const (
 	// pingEvery is how often a link is pinged, less up to pingSpread.
 	pingEvery  = 30 * time.Second
 	pingSpread = 5 * time.Second
-	// deadAfter is two pings without a sign of life.
-	deadAfter = 2*pingEvery + 5*time.Second
+	// deadAfter is two pings without a sign of life, or up to rearmEvery less:
+	// the deadline is not set anew with each frame, which would cost a busy
+	// link more than the frame.
+	deadAfter  = 2*pingEvery + 5*time.Second
+	rearmEvery = 5 * time.Second
 	// drainFor is how long a link that said bye waits for the other side to
 	// have said all.
 	drainFor = 5 * time.Second
@@ -107,12 +110,16 @@ var errBye = errors.New("bye")
 // read is the reader's loop.
 func (l *link) read() error {
 	limits := frame.DefaultLimits()
+	var armed time.Time
 	for {
-		l.conn.SetReadDeadline(time.Now().Add(deadAfter))
-		if cut := l.cut.Load(); cut != nil {
-			// Looked at after the deadline was set: whichever of us and
-			// sayBye comes last, sets this one.
-			l.conn.SetReadDeadline(*cut)
+		if now := time.Now(); now.Sub(armed) >= rearmEvery {
+			armed = now
+			l.conn.SetReadDeadline(now.Add(deadAfter))
+			if cut := l.cut.Load(); cut != nil {
+				// Looked at after the deadline was set: whichever of us and
+				// sayBye comes last, sets this one.
+				l.conn.SetReadDeadline(*cut)
+			}
 		}
 		op, msg, err := l.car.read(limits.MaxFrame)
 		if err != nil {
