@@ -22,6 +22,24 @@ import (
 type Config struct {
 	// Tracker serves the clients.
 	Tracker *tracker.Tracker
+	// Echo sends every message back to its sender as it came, text as text
+	// and binary as binary, in the tracker's place, which may be nil then. It
+	// is for measuring an engine and for testing its framing.
+	Echo bool
+
+	// Engine is what moves the bytes: EngineLoops, EnginePortable, or empty
+	// for the first where the system and the listeners allow it and for the
+	// second elsewhere.
+	Engine string
+	// Loops is how many event loops EngineLoops runs (1).
+	Loops int
+	// Compress, unless 0, offers clients permessage-deflate (RFC 7692), and
+	// messages to those who take it are compressed from this size on.
+	Compress int
+	// TLSRecords makes EngineLoops encrypt TLS 1.3 records itself, instead
+	// of through crypto/tls: less memory and CPU for each connection.
+	TLSRecords bool
+
 	// Access decides which origins may connect; nil allows all.
 	Access *access.Policy
 	// CertFile and KeyFile make connections that begin as TLS be TLS. They
@@ -80,6 +98,15 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// The values of Config.Engine.
+const (
+	// EngineLoops is event loops on raw descriptors: on Linux, for TCP.
+	EngineLoops = "loops"
+	// EnginePortable is a goroutine per connection above net/http: on every
+	// system, for whatever a listener accepts.
+	EnginePortable = "portable"
+)
+
 // Protocol is another user of the port: a WebSocket that asks for subprotocol
 // Name on Path gets it and is handed to Handler, in a goroutine of its own.
 // Handler owns conn; br has what was read already, and RemoteAddr of the request
@@ -105,6 +132,7 @@ const (
 	// client would never see the close frame.
 	maxLinger = 4 << 20
 
+	maxLoops       = 64
 	maxHeaderBytes = 16 << 10
 	httpTimeout    = 30 * time.Second // for a page, and for keep-alive
 	tokenSuffix    = "/{token}"
@@ -145,8 +173,20 @@ func (c Config) withDefaults() Config {
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if c.Tracker == nil {
+	if c.Tracker == nil && !c.Echo {
 		bad("no tracker to serve")
+	}
+	if !slices.Contains([]string{"", EngineLoops, EnginePortable}, c.Engine) {
+		bad("there is no engine %q", c.Engine)
+	}
+	if c.Engine == EngineLoops && !haveLoops {
+		bad("this system has no epoll for the engine %q", c.Engine)
+	}
+	if c.Loops < 0 || c.Loops > maxLoops {
+		bad("%d loops: 1 to %d, or 0 for the default", c.Loops, maxLoops)
+	}
+	if c.Compress < 0 {
+		bad("messages of %d bytes cannot be compressed", c.Compress)
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		bad("a certificate and its key come together: one of the two files is missing")

@@ -26,7 +26,7 @@ var (
 type conn struct {
 	srv     *Server
 	nc      net.Conn
-	session *tracker.Session
+	session *tracker.Session // nil with Config.Echo
 	out     outbox
 	place   place // its part of the limits
 
@@ -56,7 +56,9 @@ func (c *conn) wake() { c.nc.SetReadDeadline(time.Unix(1, 0)) }
 func (c *conn) run() {
 	err := c.read()
 	// Leave the swarms first: nothing more is to be sent here.
-	c.session.Close()
+	if c.session != nil {
+		c.session.Close()
+	}
 	c.rd.drop()
 	c.srv.counts.ended[c.finish(err)].Add(1)
 	c.nc.Close()
@@ -78,7 +80,11 @@ func (c *conn) read() error {
 		if text && !utf8.Valid(msg) {
 			return &closeError{ws.StatusInvalidFramePayloadData, "text that is not UTF-8", endUTF8}
 		}
-		c.session.Handle(msg)
+		if c.session != nil {
+			c.session.Handle(msg)
+		} else {
+			c.out.echo(msg, text)
+		}
 		if c.out.isClosing() {
 			return errClosing
 		}
@@ -96,7 +102,9 @@ func (c *conn) Read(p []byte) (int, error) {
 			if c.rd.since.IsZero() {
 				c.rd.since = c.heard
 			}
-			c.session.Seen()
+			if c.session != nil {
+				c.session.Seen()
+			}
 			c.srv.counts.bytesIn.Add(int64(n))
 			return n, nil
 		}
@@ -157,7 +165,9 @@ func (c *conn) rearm() {
 // ping implements controls.
 func (c *conn) ping(payload []byte) {
 	c.srv.counts.pingsIn.Add(1)
-	c.session.Ping()
+	if c.session != nil {
+		c.session.Ping()
+	}
 	c.out.sendPong(payload)
 }
 

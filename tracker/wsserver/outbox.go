@@ -78,14 +78,27 @@ func estimate(m *wire.Message) int {
 
 // deliver puts m's frame in, or drops it and counts why.
 func (o *outbox) deliver(m *wire.Message) {
-	size := estimate(m)
+	o.put(m.Kind, estimate(m), func(dst []byte) []byte { return appendText(dst, m) })
+}
+
+// echo puts a message in as it is.
+func (o *outbox) echo(msg []byte, text bool) {
+	op := ws.OpBinary
+	if text {
+		op = ws.OpText
+	}
+	o.put(wire.KindReply, len(msg), func(dst []byte) []byte { return appendMessage(dst, op, msg) })
+}
+
+// put lets a frame of about size bytes be appended, or drops it and counts why.
+func (o *outbox) put(kind wire.MessageKind, size int, frame func(dst []byte) []byte) {
 	o.mu.Lock()
 	if o.dead || o.closing != nil {
 		o.mu.Unlock()
 		o.counts.dropped[dropClosed].Add(1)
 		return
 	}
-	switch r := o.admit(m.Kind, size); r {
+	switch r := o.admit(kind, size); r {
 	case admitted:
 	case dropHard, dropTotal:
 		o.die(endOverflow)
@@ -102,7 +115,7 @@ func (o *outbox) deliver(m *wire.Message) {
 		o.pending = o.pool.get(size + maxFrameHeader)
 	}
 	before := len(o.pending.b)
-	o.pending.b = appendText(o.pending.b, m)
+	o.pending.b = frame(o.pending.b)
 	n := len(o.pending.b) - before
 	o.unsent += n
 	o.total.Add(int64(n))
@@ -159,6 +172,20 @@ func appendText(dst []byte, m *wire.Message) []byte {
 	dst[at+1] = 127
 	binary.BigEndian.PutUint64(dst[at+2:], uint64(n))
 	return dst
+}
+
+// appendMessage appends a message in one frame.
+func appendMessage(dst []byte, op ws.OpCode, payload []byte) []byte {
+	switch n := len(payload); {
+	case n < 126:
+		dst = append(dst, 0x80|byte(op), byte(n))
+	case n <= 0xffff:
+		dst = append(dst, 0x80|byte(op), 126, byte(n>>8), byte(n))
+	default:
+		dst = append(dst, 0x80|byte(op), 127)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(n))
+	}
+	return append(dst, payload...)
 }
 
 // appendControl appends a control frame; payload has at most 125 bytes.

@@ -98,8 +98,11 @@ func maxAge(took time.Duration) time.Duration {
 // count walks over the sessions rather than over the swarms: it holds no lock
 // that an announce waits for, and sees which peer ids belong together.
 func (s *Server) count() counted {
-	st := s.cfg.Tracker.Stats()
-	n := counted{swarms: st.Swarm.Swarms, peers: st.Swarm.Members, clients: map[string]map[string]int{}}
+	n := counted{clients: map[string]map[string]int{}}
+	if s.cfg.Tracker != nil {
+		st := s.cfg.Tracker.Stats()
+		n.swarms, n.peers = st.Swarm.Swarms, st.Swarm.Members
+	}
 	s.mu.Lock()
 	conns := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
@@ -110,6 +113,9 @@ func (s *Server) count() counted {
 	const seeds, leeches = 1, 2
 	tally := newTally()
 	for _, c := range conns {
+		if c.session == nil {
+			continue
+		}
 		roles := map[string]uint8{}
 		c.session.Members(func(_, peerID string, seeder bool) bool {
 			if seeder {
@@ -138,7 +144,7 @@ func (s *Server) count() counted {
 		}
 	}
 	n.clients = tally.clients
-	if s.cfg.HashList {
+	if s.cfg.HashList && s.cfg.Tracker != nil {
 		n.perHash = s.perHash()
 	}
 	sample := []metrics.Sample{

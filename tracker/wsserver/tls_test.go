@@ -251,6 +251,10 @@ func TestConfigIsChecked(t *testing.T) {
 		"protocol":        {Tracker: trk, Protocols: []Protocol{{Path: "/x"}}},
 		"proxy":           {Tracker: trk, ProxyProtocol: true},
 		"negative":        {Tracker: trk, MaxConns: -1},
+		"engine":          {Tracker: trk, Engine: "steam"},
+		"loops":           {Tracker: trk, Loops: -1},
+		"too many loops":  {Tracker: trk, Loops: maxLoops + 1},
+		"compress":        {Tracker: trk, Compress: -1},
 		"hard below soft": {Tracker: trk, SoftBacklog: 2, HardBacklog: 1},
 	} {
 		if _, err := New(c); err == nil {

@@ -77,9 +77,13 @@ func (s *Server) start(nc net.Conn, ahead []byte, who tracker.Client, p place) b
 	c := &conn{srv: s, nc: nc, place: p}
 	c.out.init(nc, s)
 	c.rd.init(c, c, &s.pool, s.cfg.MaxMessage, ahead)
-	c.session = s.cfg.Tracker.Open(c, who)
+	if !s.cfg.Echo {
+		c.session = s.cfg.Tracker.Open(c, who)
+	}
 	if !s.add(c) {
-		c.session.Close()
+		if c.session != nil {
+			c.session.Close()
+		}
 		return false
 	}
 	s.counts.opened.Add(1)

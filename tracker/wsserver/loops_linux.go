@@ -1,0 +1,4 @@
+package wsserver
+
+// haveLoops: the system has what EngineLoops needs.
+const haveLoops = true
