@@ -35,6 +35,7 @@ type conn struct {
 	heard     time.Time // when anything last arrived
 	pingAfter time.Duration
 	missed    int
+	pace      pace
 }
 
 // Deliver implements tracker.Sink.
@@ -173,6 +174,9 @@ func (c *conn) ping(payload []byte) {
 
 // pong implements controls. That something arrived has been noted.
 func (c *conn) pong() {}
+
+// spend implements controls.
+func (c *conn) spend() bool { return c.pace.spend(c.heard.Sub(c.srv.begun)) }
 
 // finish does what is left of the close handshake, and says how it ended.
 func (c *conn) finish(err error) endReason {

@@ -42,12 +42,13 @@ const (
 	endProtocol                     // broke RFC 6455
 	endTooBig                       // a message above the limit
 	endUTF8                         // text that is none
+	endPace                         // too many frames that bring nothing
 	numEnds
 )
 
 // String is a fixed label.
 func (r endReason) String() string {
-	return [numEnds]string{"peer", "eof", "read", "write", "closed", "overflow", "silent", "slow_message", "protocol", "too_big", "utf8"}[r]
+	return [numEnds]string{"peer", "eof", "read", "write", "closed", "overflow", "silent", "slow_message", "protocol", "too_big", "utf8", "pace"}[r]
 }
 
 // refusal is why a socket or a request for a WebSocket was turned away.

@@ -98,6 +98,7 @@ type fakeControls struct{ log []string }
 
 func (f *fakeControls) ping(p []byte) { f.log = append(f.log, fmt.Sprintf("ping %x", p)) }
 func (f *fakeControls) pong()         { f.log = append(f.log, "pong") }
+func (f *fakeControls) spend() bool   { return true }
 
 // readAll is what a reader makes of a stream: messages and control frames, and
 // the error in the end.

@@ -43,6 +43,7 @@ var (
 	errMinimal   = errors.New("length not in its shortest form")
 	errCloseBody = errors.New("close frame with half a status code")
 	errCloseCode = errors.New("invalid status code")
+	errPace      = &closeError{ws.StatusPolicyViolation, "too many empty or control frames", endPace}
 )
 
 // controls hears of control frames, between the frames of a fragmented message
@@ -50,6 +51,8 @@ var (
 type controls interface {
 	ping(payload []byte)
 	pong()
+	// spend is asked before each frame that brings nothing: see pace.
+	spend() bool
 }
 
 // reader turns a byte stream into messages. It is not safe for concurrent use.
@@ -133,6 +136,9 @@ func (r *reader) next() (msg []byte, text bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
+		if paced(h) && !r.ctl.spend() {
+			return nil, false, errPace
+		}
 		if h.OpCode.IsControl() {
 			if err := r.control(h); err != nil {
 				return nil, false, err
@@ -201,6 +207,17 @@ func (r *reader) header() (ws.Header, error) {
 		return h, violation(errMinimal)
 	}
 	return h, nil
+}
+
+// paced reports whether a frame brings nothing: see pace.
+func paced(h ws.Header) bool {
+	switch h.OpCode {
+	case ws.OpPing, ws.OpPong:
+		return true
+	case ws.OpClose:
+		return false // the last one
+	}
+	return !h.Fin && h.Length == 0
 }
 
 // small reads a payload of at most idleBuffer bytes in place.

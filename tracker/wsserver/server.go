@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gobwas/ws"
 )
@@ -19,6 +20,7 @@ import (
 // that have an HTTP server already; Serve is for those that have none.
 type Server struct {
 	cfg    Config
+	begun  time.Time // what moments are measured from
 	http   *http.Server
 	tls    *tls.Config // nil: no TLS
 	certs  *certs      // nil: not from files
@@ -51,6 +53,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:     cfg.withDefaults(),
+		begun:   time.Now(),
 		conns:   make(map[*conn]struct{}),
 		others:  make(map[net.Conn]struct{}),
 		drained: make(chan struct{}),
