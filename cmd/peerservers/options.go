@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/draeder/peerservers/federation/nodeaddr"
 	"github.com/draeder/peerservers/federation/record"
 	"github.com/draeder/peerservers/tracker"
+	"github.com/draeder/peerservers/tracker/wsserver"
 )
 
 func groups() []kong.Group {
@@ -40,6 +42,7 @@ type serveCommand struct {
 	MaxOffers     int           `group:"clients" default:"20" placeholder:"N" help:"Offers used of one announce (default ${default})."`
 	StrictIDs     bool          `group:"clients" name:"strict-ids" help:"Take info hashes and peer ids of exactly 20 characters only; some clients use others."`
 	ScrapeAll     bool          `group:"clients" help:"Let a scrape that names no info hash list all of them."`
+	Compress      int           `group:"clients" placeholder:"BYTES" help:"Compress messages of at least so many bytes for clients that offer permessage-deflate; 0 is never (the default)."`
 	Path          []string      `group:"clients" placeholder:"/PATH" help:"Take clients on this path only, instead of on all; /PATH/{token} takes the last element as the client's token. Repeatable."`
 
 	NodeURL           []string `group:"federation" name:"node-url" placeholder:"URL" help:"The wss:// URL at which other nodes reach this one; without it this node is a leaf, which only dials out. Repeatable, up to 4."`
@@ -66,6 +69,9 @@ type serveCommand struct {
 	DataDir     string        `group:"operation" placeholder:"DIR" help:"Where this node keeps its key, certificates and what it knows of others. By default a directory among the user's settings."`
 	Admin       string        `group:"operation" placeholder:"HOST:PORT" help:"Serve /metrics, /federation.json and /debug/pprof/ here. Not for the public."`
 	StatsHashes bool          `group:"operation" help:"List info hashes on /stats and /stats.json."`
+	Engine      string        `group:"operation" default:"" placeholder:"NAME" help:"How connections are served: loops (Linux, the default there) or portable."`
+	Loops       int           `group:"operation" placeholder:"N" help:"Event loops of the engine loops (default 1, which serves tens of thousands of clients)."`
+	TLSRecords  bool          `group:"operation" name:"tls-records" help:"Encrypt TLS 1.3 records with our own record layer instead of crypto/tls: less memory and CPU. Engine loops only."`
 	Drain       time.Duration `group:"operation" default:"10s" help:"After SIGTERM, how long to wait for connections to close (default ${default})."`
 }
 
@@ -102,6 +108,9 @@ func (c *serveCommand) validateClients() error {
 	}
 	if c.MaxOffers < 1 || c.MaxOffers > maxMaxOffers {
 		add(wrong("--max-offers", strconv.Itoa(c.MaxOffers), fmt.Sprintf("give 1 to %d", maxMaxOffers), "out of range"))
+	}
+	if c.Compress < 0 {
+		add(wrong("--compress", strconv.Itoa(c.Compress), "give 1 or more, or 0 for never", "out of range"))
 	}
 	for _, p := range c.Path {
 		if !strings.HasPrefix(p, "/") {
@@ -171,6 +180,12 @@ func (c *serveCommand) validateOperation() error {
 	add := func(err error) { errs = append(errs, err) }
 	if c.Admin != "" {
 		add(hostPort("--admin", c.Admin))
+	}
+	if !slices.Contains([]string{"", wsserver.EngineLoops, wsserver.EnginePortable}, c.Engine) {
+		add(wrong("--engine", c.Engine, "give loops or portable, or leave it out", "there is no such engine"))
+	}
+	if c.Loops < 0 || c.Loops > wsserver.MaxLoops {
+		add(wrong("--loops", strconv.Itoa(c.Loops), fmt.Sprintf("give 1 to %d", wsserver.MaxLoops), "out of range"))
 	}
 	if c.Drain < 0 {
 		add(wrong("--drain", c.Drain.String(), "give 0s or more", "in the past"))

@@ -147,8 +147,9 @@ func (c *serveCommand) newServer(con *console, tr *tracker.Tracker, policy *acce
 		TrustedProxies: proxies, ProxyProtocol: c.ProxyProtocol,
 		MaxConns: c.MaxConnections, MaxConnsPerIP: c.MaxConnectionsPerIP,
 		AllowPrivate: c.AllowPrivate,
-		HashList:     c.StatsHashes,
-		Log:          con.log,
+		Engine:       c.Engine, Loops: c.Loops, Compress: c.Compress, TLSRecords: c.TLSRecords,
+		HashList: c.StatsHashes,
+		Log:      con.log,
 	}
 	if certs != nil {
 		cfg.TLS, cfg.Pages = certs.config(), certs

@@ -98,6 +98,9 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// MaxLoops bounds Config.Loops.
+const MaxLoops = 64
+
 // The values of Config.Engine.
 const (
 	// EngineLoops is event loops on raw descriptors: on Linux, for TCP.
@@ -132,7 +135,6 @@ const (
 	// client would never see the close frame.
 	maxLinger = 4 << 20
 
-	maxLoops       = 64
 	maxHeaderBytes = 16 << 10
 	httpTimeout    = 30 * time.Second // for a page, and for keep-alive
 	tokenSuffix    = "/{token}"
@@ -182,8 +184,8 @@ func (c Config) Validate() error {
 	if c.Engine == EngineLoops && !haveLoops {
 		bad("this system has no epoll for the engine %q", c.Engine)
 	}
-	if c.Loops < 0 || c.Loops > maxLoops {
-		bad("%d loops: 1 to %d, or 0 for the default", c.Loops, maxLoops)
+	if c.Loops < 0 || c.Loops > MaxLoops {
+		bad("%d loops: 1 to %d, or 0 for the default", c.Loops, MaxLoops)
 	}
 	if c.Compress < 0 {
 		bad("messages of %d bytes cannot be compressed", c.Compress)

@@ -253,7 +253,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"negative":        {Tracker: trk, MaxConns: -1},
 		"engine":          {Tracker: trk, Engine: "steam"},
 		"loops":           {Tracker: trk, Loops: -1},
-		"too many loops":  {Tracker: trk, Loops: maxLoops + 1},
+		"too many loops":  {Tracker: trk, Loops: MaxLoops + 1},
 		"compress":        {Tracker: trk, Compress: -1},
 		"hard below soft": {Tracker: trk, SoftBacklog: 2, HardBacklog: 1},
 	} {
