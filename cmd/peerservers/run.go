@@ -24,13 +24,15 @@ type commandLine struct {
 	DHT    dhtCommand    `cmd:"" name:"dht" help:"Run a DHT node alone, for others of a private network to start from."`
 	Lookup lookupCommand `cmd:"" help:"Show which nodes list themselves for an info hash."`
 	ID     idCommand     `cmd:"" name:"id" help:"Show this node's key and signed record."`
+	Bench  benchCommand  `cmd:"" help:"Load a tracker with many clients, check what it does, and report (Linux)."`
+	Echo   echoCommand   `cmd:"" help:"Serve echoes instead of a tracker, to measure the machine and the engine with bench."`
 }
 
 // console is where a command writes: results and the lines that a person
 // waits for to out, the log to err.
 type console struct {
-	out io.Writer
-	log *slog.Logger
+	out, err io.Writer
+	log      *slog.Logger
 }
 
 func (c *console) printf(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
@@ -74,7 +76,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: line.LogLevel}))
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	parsed.Bind(&console{out: stdout, log: log})
+	parsed.Bind(&console{out: stdout, err: stderr, log: log})
 	err = parsed.Run()
 	var usage *usageError
 	switch {
