@@ -43,12 +43,13 @@ const (
 	endTooBig                       // a message above the limit
 	endUTF8                         // text that is none
 	endPace                         // too many frames that bring nothing
+	endDeflate                      // compressed data that is none
 	numEnds
 )
 
 // String is a fixed label.
 func (r endReason) String() string {
-	return [numEnds]string{"peer", "eof", "read", "write", "closed", "overflow", "silent", "slow_message", "protocol", "too_big", "utf8", "pace"}[r]
+	return [numEnds]string{"peer", "eof", "read", "write", "closed", "overflow", "silent", "slow_message", "protocol", "too_big", "utf8", "pace", "deflate"}[r]
 }
 
 // refusal is why a socket or a request for a WebSocket was turned away.

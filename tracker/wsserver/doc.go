@@ -18,9 +18,14 @@
 // Frames are checked by RFC 6455 to the letter, with the primitives of
 // gobwas/ws. What breaks the protocol of WebSocket closes the connection with
 // the code that the RFC gives (1002, 1007, 1009). What breaks the tracker's
-// protocol does not: that is for tracker.Session to answer. No subprotocol and
-// no extension is ever selected for a client, and everything sent is text,
-// because clients exist that break on anything else.
+// protocol does not: that is for tracker.Session to answer. No subprotocol is
+// ever selected for a client, and everything sent is text, because clients
+// exist that break on anything else. The one extension is permessage-deflate,
+// for those who ask for it and only if Config.Compress turns it on: see
+// deflate.go for what a client can make of it, which is bounded.
+//
+// What a client sends is bounded in number, too, where it is neither part of a
+// message nor the tracker's to judge: see pace.go.
 //
 // # Writing
 //

@@ -267,7 +267,7 @@ func FuzzServerBytes(f *testing.F) {
 	f.Cleanup(srv.stop)
 	connect := func() net.Conn {
 		near, far := net.Pipe()
-		if !srv.start(near, nil, tracker.Client{}, place{}) {
+		if !srv.start(near, nil, tracker.Client{}, place{}, 0) {
 			f.Fatal("draining")
 		}
 		return far

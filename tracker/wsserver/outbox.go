@@ -36,6 +36,8 @@ type outbox struct {
 	pool   *buffers
 	total  *atomic.Int64 // unsent bytes of all connections
 	counts *counters
+	// deflate is what was agreed on before the first frame.
+	deflate deflation
 	// flush is run as a method value made once: "go o.run()" would allocate
 	// for each batch.
 	flush func()
@@ -62,9 +64,6 @@ func (o *outbox) init(nc net.Conn, s *Server) {
 	o.total, o.counts = &s.backlog, &s.counts
 	o.flush = o.run
 }
-
-// maxFrameHeader is the longest header of a frame that a server sends.
-const maxFrameHeader = 10
 
 // estimate is the size of m's frame, escapes aside.
 func estimate(m *wire.Message) int {
@@ -116,12 +115,27 @@ func (o *outbox) put(kind wire.MessageKind, size int, frame func(dst []byte) []b
 	}
 	before := len(o.pending.b)
 	o.pending.b = frame(o.pending.b)
+	if n := len(o.pending.b) - before; o.deflate != 0 && n >= o.cfg.Compress+2 {
+		o.shrink(before)
+	}
 	n := len(o.pending.b) - before
 	o.unsent += n
 	o.total.Add(int64(n))
 	o.kick()
 	o.mu.Unlock()
 	o.counts.framesOut.Add(1)
+}
+
+// shrink compresses the frame that was put in last, from before on, if it is to
+// be and gains by it. Caller holds mu.
+func (o *outbox) shrink(before int) {
+	b := o.pending.b
+	if n := len(b) - before - frameHeader(b[before:]); n < o.cfg.Compress || !o.deflate.takes(n) {
+		return
+	}
+	d := o.pool.deflater()
+	o.pending.b = d.shrink(b, before)
+	o.pool.deflaters.Put(d)
 }
 
 // admit judges a frame of about size bytes. Caller holds mu.
@@ -147,51 +161,6 @@ func (o *outbox) admit(kind wire.MessageKind, size int) dropReason {
 		return dropTotal
 	}
 	return admitted
-}
-
-// appendText appends a text frame. The payload's length, and with it the
-// header's, is known only once it is there; the usual header leaves it in
-// place.
-func appendText(dst []byte, m *wire.Message) []byte {
-	const usual = 4
-	at := len(dst)
-	dst = append(dst, 0x80|byte(ws.OpText), 126, 0, 0)
-	dst = wire.Append(dst, m)
-	n := len(dst) - at - usual
-	switch {
-	case n < 126:
-		dst[at+1] = byte(n)
-		copy(dst[at+2:], dst[at+usual:])
-		return dst[:len(dst)-2]
-	case n <= 0xffff:
-		binary.BigEndian.PutUint16(dst[at+2:], uint16(n))
-		return dst
-	}
-	dst = append(dst, make([]byte, maxFrameHeader-usual)...)
-	copy(dst[at+maxFrameHeader:], dst[at+usual:at+usual+n])
-	dst[at+1] = 127
-	binary.BigEndian.PutUint64(dst[at+2:], uint64(n))
-	return dst
-}
-
-// appendMessage appends a message in one frame.
-func appendMessage(dst []byte, op ws.OpCode, payload []byte) []byte {
-	switch n := len(payload); {
-	case n < 126:
-		dst = append(dst, 0x80|byte(op), byte(n))
-	case n <= 0xffff:
-		dst = append(dst, 0x80|byte(op), 126, byte(n>>8), byte(n))
-	default:
-		dst = append(dst, 0x80|byte(op), 127)
-		dst = binary.BigEndian.AppendUint64(dst, uint64(n))
-	}
-	return append(dst, payload...)
-}
-
-// appendControl appends a control frame; payload has at most 125 bytes.
-func appendControl(dst []byte, op ws.OpCode, payload []byte) []byte {
-	dst = append(dst, 0x80|byte(op), byte(len(payload)))
-	return append(dst, payload...)
 }
 
 // sendPing asks the client for a sign of life.

@@ -19,6 +19,22 @@ const (
 // buffers hands out buffers. The zero value is ready.
 type buffers struct {
 	pools [numClasses]sync.Pool
+	// What compresses and decompresses is too large for a connection's own.
+	deflaters, inflaters sync.Pool
+}
+
+func (p *buffers) deflater() *deflater {
+	if d, ok := p.deflaters.Get().(*deflater); ok {
+		return d
+	}
+	return newDeflater()
+}
+
+func (p *buffers) inflater() *inflater {
+	if f, ok := p.inflaters.Get().(*inflater); ok {
+		return f
+	}
+	return newInflater()
 }
 
 // get returns an empty buffer with room for n bytes.

@@ -61,12 +61,17 @@ type reader struct {
 	pool  *buffers
 	limit int // of a message
 	ctl   controls
+	// deflate is what was agreed on before the first frame.
+	deflate deflation
 
 	buf   []byte // what has been read ahead is buf[r:w]
 	r, w  int
 	state ws.State
 	op    ws.OpCode // of the message begun
-	msg   *buffer   // the message so far, unless it fits buf
+	// compressed is whether that message is.
+	compressed bool
+	msg        *buffer // what came of it so far, unless it fits buf
+	inflated   *buffer // the whole message, if it was compressed
 	// since is when the first byte of the message begun arrived, zero
 	// between messages.
 	since time.Time
@@ -146,7 +151,7 @@ func (r *reader) next() (msg []byte, text bool, err error) {
 			continue
 		}
 		if h.OpCode != ws.OpContinuation {
-			r.op = h.OpCode
+			r.op, r.compressed = h.OpCode, h.Rsv1()
 		}
 		have := 0
 		if r.msg != nil {
@@ -156,7 +161,9 @@ func (r *reader) next() (msg []byte, text bool, err error) {
 			return nil, false, &closeError{ws.StatusMessageTooBig, fmt.Sprintf("message above %d bytes", r.limit), endTooBig}
 		}
 		if h.Fin && !r.state.Fragmented() && h.Length <= idleBuffer {
-			msg, err = r.small(h)
+			if msg, err = r.small(h); err == nil {
+				msg, err = r.plain(msg)
+			}
 			return msg, r.op == ws.OpText, err
 		}
 		if err := r.collect(h); err != nil {
@@ -164,24 +171,46 @@ func (r *reader) next() (msg []byte, text bool, err error) {
 		}
 		if h.Fin {
 			r.state = r.state.Clear(ws.StateFragmented)
-			return r.msg.b, r.op == ws.OpText, nil
+			msg, err = r.plain(r.msg.b)
+			return msg, r.op == ws.OpText, err
 		}
 		r.state = r.state.Set(ws.StateFragmented)
 	}
 }
 
-// release gives the last message's buffer back.
+// release gives the last message's buffers back.
 func (r *reader) release() {
 	if !r.state.Fragmented() {
 		r.pool.put(r.msg)
-		r.msg = nil
+		r.pool.put(r.inflated)
+		r.msg, r.inflated = nil, nil
 	}
+}
+
+// plain is the message that was sent as payload.
+func (r *reader) plain(payload []byte) ([]byte, error) {
+	if !r.compressed {
+		return payload, nil
+	}
+	r.inflated = r.pool.get(min(8*len(payload), inflateUsual, r.limit))
+	f := r.pool.inflater()
+	defer r.pool.inflaters.Put(f)
+	var err error
+	r.inflated.b, err = f.inflate(r.inflated.b, payload, r.limit)
+	switch err {
+	case nil:
+		return r.inflated.b, nil
+	case errTooBig:
+		return nil, &closeError{ws.StatusMessageTooBig, err.Error(), endTooBig}
+	}
+	return nil, &closeError{ws.StatusInvalidFramePayloadData, err.Error(), endDeflate}
 }
 
 // drop gives back what there is, once nothing will be read any more.
 func (r *reader) drop() {
 	r.pool.put(r.msg)
-	r.msg = nil
+	r.pool.put(r.inflated)
+	r.msg, r.inflated = nil, nil
 	r.buf = nil
 	r.r, r.w = 0, 0
 }
@@ -198,7 +227,7 @@ func (r *reader) header() (ws.Header, error) {
 	case err != nil:
 		return h, err
 	}
-	if err := ws.CheckHeader(h, r.state); err != nil {
+	if err := checkHeader(h, r.state, r.deflate); err != nil {
 		return h, violation(err)
 	}
 	// RFC 6455, 5.2: the minimal number of bytes MUST be used to encode the

@@ -69,7 +69,7 @@ func (w *world) connect(stalled bool) *remote {
 	r := &remote{t: w.t, near: near, closed: make(chan struct{})}
 	r.cl = &client{t: w.t, nc: far}
 	who := tracker.Client{Addr: netip.MustParseAddrPort("192.0.2.1:1")}
-	if !w.srv.start(near, nil, who, place{}) {
+	if !w.srv.start(near, nil, who, place{}, 0) {
 		w.t.Fatal("draining")
 	}
 	if stalled {

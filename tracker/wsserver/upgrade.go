@@ -57,7 +57,12 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	nc, rw, ok := s.handshake(w, r, nil)
+	var extensions string
+	var d deflation
+	if s.cfg.Compress > 0 {
+		extensions, d = negotiateDeflate(r.Header["Sec-Websocket-Extensions"])
+	}
+	nc, rw, ok := s.handshake(w, r, nil, extensions)
 	if !ok {
 		s.limits.leaveConn(&p)
 		return
@@ -66,17 +71,18 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		Addr: addr, Origin: mention(origin), Path: mention(r.URL.Path), Token: mention(token),
 	}
 	ahead, _ := rw.Peek(rw.Buffered())
-	if !s.start(nc, ahead, who, p) {
+	if !s.start(nc, ahead, who, p, d) {
 		s.limits.leaveConn(&p)
 		nc.Close()
 	}
 }
 
 // start begins serving a connection that has been upgraded.
-func (s *Server) start(nc net.Conn, ahead []byte, who tracker.Client, p place) bool {
+func (s *Server) start(nc net.Conn, ahead []byte, who tracker.Client, p place, d deflation) bool {
 	c := &conn{srv: s, nc: nc, place: p}
 	c.out.init(nc, s)
 	c.rd.init(c, c, &s.pool, s.cfg.MaxMessage, ahead)
+	c.out.deflate, c.rd.deflate = d, d
 	if !s.cfg.Echo {
 		c.session = s.cfg.Tracker.Open(c, who)
 	}
@@ -100,7 +106,7 @@ func (s *Server) upgradeOther(w http.ResponseWriter, r *http.Request, other *Pro
 	if !ok {
 		return
 	}
-	nc, rw, ok := s.handshake(w, r, func(name string) bool { return name == other.Name })
+	nc, rw, ok := s.handshake(w, r, func(name string) bool { return name == other.Name }, "")
 	if !ok {
 		s.limits.leaveConn(&p)
 		return
@@ -149,8 +155,8 @@ func (s *Server) turnAway(w http.ResponseWriter, why refusal, status int, text s
 }
 
 // handshake upgrades a request, selecting the subprotocol that choose accepts
-// and never an extension.
-func (s *Server) handshake(w http.ResponseWriter, r *http.Request, choose func(string) bool) (net.Conn, *bufio.Reader, bool) {
+// and the extensions given.
+func (s *Server) handshake(w http.ResponseWriter, r *http.Request, choose func(string) bool, extensions string) (net.Conn, *bufio.Reader, bool) {
 	// RFC 6455, 4.2.1: the key is 16 bytes in base64. The upgrader checks the
 	// length of the text only.
 	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 {
@@ -158,6 +164,9 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, choose func(s
 		return nil, nil, false
 	}
 	u := ws.HTTPUpgrader{Timeout: s.cfg.HeaderTimeout, Protocol: choose}
+	if extensions != "" {
+		u.Header = http.Header{"Sec-WebSocket-Extensions": {extensions}}
+	}
 	nc, rw, _, err := u.Upgrade(r, w)
 	if err != nil {
 		s.counts.refused[refuseHandshake].Add(1)
