@@ -61,6 +61,10 @@ type Handshake struct {
 	stream  Stream
 	info    Info
 	err     error
+
+	// Owned by run.
+	takeover       *takeover // nil unless an own stream may follow
+	sent, received []byte    // all records, if so configured
 }
 
 // Feed adds what arrived; in is copied. After an error the handshake is to be
@@ -115,8 +119,7 @@ func (h *Handshake) Done() (done bool, s Stream, rest []byte, info Info, err err
 }
 
 // Abort ends the handshake. It does not wait for the goroutine, which returns
-// as soon as it is done computing; notify is not called any more, or once if it
-// was about to be.
+// as soon as it is done computing.
 func (h *Handshake) Abort() {
 	waited := h.queued && h.s.dequeue(h)
 	h.mu.Lock()
@@ -157,10 +160,20 @@ func (h *Handshake) run() {
 
 	st := &standard{wire: wire{handshake: h}}
 	h.s.compute <- struct{}{}
-	st.conn = tls.Server(&st.wire, h.s.cfg.TLS())
+	st.conn = tls.Server(&st.wire, h.s.config())
 	err := st.conn.HandshakeContext(ctx)
-	<-h.s.compute
+	var stream Stream = st
+	var info Info
+	if err == nil {
+		info = infoOf(st.conn)
+		if o := h.ownStream(info); o != nil {
+			stream = o
+			info.OwnRecords = true
+		}
+	}
 	st.wire.handshake = nil
+	h.takeover, h.sent, h.received = nil, nil, nil
+	<-h.s.compute
 
 	h.mu.Lock()
 	switch {
@@ -169,28 +182,40 @@ func (h *Handshake) run() {
 	case err != nil:
 		h.err = err
 	default:
-		h.stream = st
-		h.info = infoOf(st.conn)
+		h.stream, h.info = stream, info
 	}
 	h.done = true
 	h.cancel = nil
-	quiet, failed, resumed := h.aborted, h.err != nil, h.info.Resumed
+	quiet, failed := h.aborted, h.err != nil
 	h.mu.Unlock()
 
 	h.s.release(h, func(c *Stats) {
-		switch {
-		case failed:
+		if failed {
 			c.Failed++
-		case resumed:
+			return
+		}
+		c.Done++
+		switch {
+		case info.OwnRecords:
+			c.OwnRecords++
+		case h.s.cfg.OwnRecords:
+			c.Fallbacks++
+		}
+		if info.Resumed {
 			c.Resumed++
-			fallthrough
-		default:
-			c.Done++
 		}
 	})
 	if !quiet {
 		h.notify()
 	}
+}
+
+// ownStream is nil if crypto/tls goes on with the records.
+func (h *Handshake) ownStream(info Info) Stream {
+	if h.takeover == nil {
+		return nil
+	}
+	return h.takeover.stream(h.s.records, h.sent, h.received, info.Version, info.Suite)
 }
 
 func infoOf(c *tls.Conn) Info {
@@ -225,6 +250,9 @@ func (h *Handshake) read(p []byte, left *int) (int, error) {
 	}
 	n := copy(p, h.in[:*left])
 	*left -= n
+	if h.s.cfg.OwnRecords {
+		h.received = append(h.received, p[:n]...)
+	}
 	if h.in = h.in[n:]; len(h.in) == 0 {
 		h.in = nil
 	}
@@ -239,6 +267,9 @@ func (h *Handshake) write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	h.out = append(h.out, p...)
+	if h.s.cfg.OwnRecords {
+		h.sent = append(h.sent, p...)
+	}
 	h.mu.Unlock()
 	h.notify()
 	return len(p), nil

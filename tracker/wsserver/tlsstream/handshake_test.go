@@ -34,6 +34,9 @@ func TestEcho(t *testing.T) {
 					if info.Version != version || info.Protocol != "http/1.1" || info.Resumed {
 						t.Errorf("agreed on %+v", info)
 					}
+					if own := cfg.OwnRecords && version == tls.VersionTLS13; info.OwnRecords != own {
+						t.Errorf("own records: %t, want %t", info.OwnRecords, own)
+					}
 					ended := make(chan error, 1)
 					go func() { ended <- echo(conn) }()
 					for _, size := range []int{1, 100, 16384, 16385, 200_000} {

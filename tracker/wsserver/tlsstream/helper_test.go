@@ -70,7 +70,15 @@ func newServer(cfg Config, config *tls.Config) *Server {
 func shake(t testing.TB, s *Server, raw net.Conn, cut int) (Stream, []byte, Info, error) {
 	t.Helper()
 	// News end the read, as they wake a loop.
-	h := s.Begin(netip.Prefix{}, func() { raw.SetReadDeadline(time.Unix(1, 0)) })
+	var mu sync.Mutex
+	over := false
+	h := s.Begin(netip.Prefix{}, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			raw.SetReadDeadline(time.Unix(1, 0))
+		}
+	})
 	defer h.Abort()
 	buf := make([]byte, 4096)
 	for {
@@ -78,6 +86,9 @@ func shake(t testing.TB, s *Server, raw net.Conn, cut int) (Stream, []byte, Info
 		raw.Write(h.Output(nil))
 		if done, stream, rest, info, err := h.Done(); done {
 			raw.Write(h.Output(nil))
+			mu.Lock()
+			over = true
+			mu.Unlock()
 			raw.SetReadDeadline(time.Now().Add(hang))
 			return stream, rest, info, err
 		}

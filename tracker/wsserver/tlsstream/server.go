@@ -33,10 +33,13 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	compute chan struct{} // a token for each handshake that computes
+	records *records
 
 	mu     sync.Mutex
 	queue  queue
 	counts Stats
+	// logging is made of base, the last that Config.TLS has returned.
+	base, logging *tls.Config
 }
 
 // Stats says how handshakes ended since the start, and how many there are.
@@ -62,7 +65,7 @@ func NewServer(cfg Config) *Server {
 	if cfg.Computing <= 0 {
 		cfg.Computing = runtime.GOMAXPROCS(0)
 	}
-	s := &Server{cfg: cfg, compute: make(chan struct{}, cfg.Computing)}
+	s := &Server{cfg: cfg, compute: make(chan struct{}, cfg.Computing), records: newRecords()}
 	s.queue.init(cfg.MaxHandshakes, cfg.MaxPerGroup)
 	return s
 }
@@ -82,7 +85,8 @@ func (s *Server) Stats() Stats {
 // loopback), who share all places.
 //
 // notify is called when Output or Done may have something new, from other
-// goroutines and without a lock. It must not block.
+// goroutines and without a lock. It must not block. The last call may come
+// after Done has said so, or after Abort.
 func (s *Server) Begin(group netip.Prefix, notify func()) *Handshake {
 	return &Handshake{s: s, group: group, notify: notify}
 }
@@ -115,4 +119,18 @@ func (s *Server) startLocked() {
 	for h := s.queue.pop(); h != nil; h = s.queue.pop() {
 		go h.run()
 	}
+}
+
+// config is the configuration of a handshake.
+func (s *Server) config() *tls.Config {
+	base := s.cfg.TLS()
+	if !s.cfg.OwnRecords {
+		return base
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.base != base {
+		s.base, s.logging = base, logging(base)
+	}
+	return s.logging
 }
