@@ -94,7 +94,7 @@ type Config struct {
 // Quota bounds what one link may send per second; each may come in a burst of
 // what is allowed in BurstSeconds. Zeros mean the values in parentheses.
 type Quota struct {
-	Frames, Bytes, Offers, Joins float64 // (1,000; 4 MiB; 2,000; 400)
+	Frames, Bytes, Offers, Joins float64 // (6,000; 12 MiB; 4,000; 400)
 	BurstSeconds                 float64 // (15)
 	// Strikes is how many faults within a minute close the link (16).
 	Strikes int
@@ -104,7 +104,7 @@ func (q Quota) withDefaults() Quota {
 	for _, d := range []struct {
 		p *float64
 		v float64
-	}{{&q.Frames, 1000}, {&q.Bytes, 4 << 20}, {&q.Offers, 2000}, {&q.Joins, 400}, {&q.BurstSeconds, 15}} {
+	}{{&q.Frames, 6000}, {&q.Bytes, 12 << 20}, {&q.Offers, 4000}, {&q.Joins, 400}, {&q.BurstSeconds, 15}} {
 		if *d.p <= 0 {
 			*d.p = d.v
 		}

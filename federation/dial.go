@@ -171,6 +171,7 @@ func (f *Federation) newLink(conn net.Conn, car *carrier, out *outbox, s handsha
 	}
 	conn.SetDeadline(time.Time{})
 	car.widen(conn)
+	out.limit(f.cfg.Quota, f.now)
 	now := f.now()
 	return &link{
 		f: f, peer: f.pin(key), conn: conn, car: car, out: out, session: s, group: group, opened: now,

@@ -31,3 +31,6 @@ func DefaultDialer(f *Federation) Dialer {
 
 // DefaultQuota is what a link is allowed unless configured otherwise.
 func DefaultQuota() Quota { return Quota{}.withDefaults() }
+
+// Gather is for how long a link's frames may wait for each other.
+const Gather = gather

@@ -136,7 +136,7 @@ func (l *link) Offers(infoHash, peerID []byte, offers []swarm.Offer) {
 		}
 		offers = offers[n:]
 		s.buf = frame.AppendOffers(s.buf[:0], &frame.Offers{InfoHash: infoHash, PeerID: peerID, Offers: s.offers})
-		if l.sendScratch(true) == sentOK {
+		if l.sendScratch(true, n) == sentOK {
 			l.f.stats.offersOut.Add(uint64(n))
 		} else {
 			l.f.stats.offersDropped.Add(uint64(n))
@@ -151,7 +151,7 @@ func (l *link) Answer(infoHash, toPeerID, peerID, offerID, payload []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buf = frame.AppendAnswer(s.buf[:0], &frame.Answer{InfoHash: infoHash, ToPeerID: toPeerID, PeerID: peerID, OfferID: offerID, Payload: payload})
-	if l.sendScratch(false) == sentOK {
+	if l.sendScratch(false, 0) == sentOK {
 		l.f.stats.answersOut.Add(1)
 	} else {
 		l.f.stats.answersDropped.Add(1)
@@ -167,7 +167,7 @@ func (l *link) Refused(infoHash, peerID []byte, offer swarm.Offer, reason swarm.
 	s.buf = frame.AppendRefused(s.buf[:0], &frame.Refused{
 		InfoHash: infoHash, PeerID: peerID, Offer: frame.Offer{ID: offer.ID, Payload: offer.Payload}, Reason: frame.Reason(reason),
 	})
-	if l.sendScratch(true) == sentOK {
+	if l.sendScratch(true, 0) == sentOK {
 		l.f.stats.refusedOut.Add(1)
 	} else {
 		l.f.stats.refusedDropped.Add(1)
@@ -175,8 +175,8 @@ func (l *link) Refused(infoHash, peerID []byte, offer swarm.Offer, reason swarm.
 }
 
 // sendScratch sends what is in the scratch buffer.
-func (l *link) sendScratch(droppable bool) sent {
-	res := l.send(l.scratch.buf, droppable)
+func (l *link) sendScratch(droppable bool, offers int) sent {
+	res := l.sendOffers(l.scratch.buf, droppable, offers)
 	if cap(l.scratch.buf) > keptBuffer {
 		l.scratch.buf = nil
 	}
@@ -185,11 +185,13 @@ func (l *link) sendScratch(droppable bool) sent {
 
 // send puts a frame into the outbox, or into that of the link which has
 // replaced this one: the tracker may have picked its sink just before.
-func (l *link) send(b []byte, droppable bool) sent {
-	res := l.out.put(ws.OpBinary, b, droppable)
+func (l *link) send(b []byte, droppable bool) sent { return l.sendOffers(b, droppable, 0) }
+
+func (l *link) sendOffers(b []byte, droppable bool, offers int) sent {
+	res := l.out.putOffers(ws.OpBinary, b, droppable, offers)
 	if res == sentEnded {
 		if cur := l.peer.cur.Load(); cur != nil && cur != l {
-			res = cur.out.put(ws.OpBinary, b, droppable)
+			res = cur.out.putOffers(ws.OpBinary, b, droppable, offers)
 		}
 	}
 	return res

@@ -24,6 +24,10 @@ const (
 	// link more than the frame.
 	deadAfter  = 2*pingEvery + 5*time.Second
 	rearmEvery = 5 * time.Second
+	// gather is the least time between two writes: what comes sooner after
+	// one waits for the rest of it and shares the next. Alone, a frame goes at
+	// once.
+	gather = time.Millisecond
 	// drainFor is how long a link that said bye waits for the other side to
 	// have said all.
 	drainFor = 5 * time.Second
@@ -81,6 +85,7 @@ func (l *link) write() {
 	defer close(l.writeDone)
 	ping := time.NewTimer(l.pingPause())
 	defer ping.Stop()
+	var wrote time.Time
 	for {
 		select {
 		case <-l.out.wake:
@@ -88,7 +93,11 @@ func (l *link) write() {
 			l.out.put(ws.OpPing, nil, false)
 			ping.Reset(l.pingPause())
 		}
+		if early := gather - time.Since(wrote); early > 0 {
+			time.Sleep(early)
+		}
 		done, err := l.out.write(l.conn)
+		wrote = time.Now()
 		if err != nil {
 			l.f.stats.writeErrors.Add(1)
 			l.conn.Close()

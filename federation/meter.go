@@ -12,14 +12,29 @@ func newRate(perSecond, seconds float64, now time.Duration) rate {
 	return rate{perSecond, perSecond * seconds, perSecond * seconds, now}
 }
 
-// allow takes n tokens if they are there. What is larger than the bucket
-// passes when the bucket is full, or it would never.
-func (r *rate) allow(now time.Duration, n float64) bool {
+func (r *rate) refill(now time.Duration) {
 	if now > r.last {
 		r.tokens = min(r.burst, r.tokens+r.perSecond*(now-r.last).Seconds())
 		r.last = now
 	}
-	if r.tokens < min(n, r.burst) {
+}
+
+// has reports whether there are n tokens. What is larger than the bucket
+// passes when the bucket is full, or it would never.
+func (r *rate) has(now time.Duration, n float64) bool {
+	r.refill(now)
+	return r.tokens >= min(n, r.burst)
+}
+
+// take takes n tokens, there or not.
+func (r *rate) take(now time.Duration, n float64) {
+	r.refill(now)
+	r.tokens = max(r.tokens-n, -r.burst)
+}
+
+// allow takes n tokens if they are there.
+func (r *rate) allow(now time.Duration, n float64) bool {
+	if !r.has(now, n) {
 		return false
 	}
 	r.tokens -= n

@@ -36,6 +36,7 @@ type outbox struct {
 	wake   chan struct{} // capacity 1
 
 	mu    sync.Mutex
+	pace  *allowance // nil during the handshake
 	buf   []byte
 	spare []byte
 	ended bool // no more frames
@@ -43,12 +44,65 @@ type outbox struct {
 	busy  int  // bytes that the writer has taken and not yet written
 }
 
+// allowance is what this side lets itself send: a little less than what the
+// other allows, whose strikes would end the link of two nodes that only have
+// much to say to each other. What may be dropped is, before the allowance is
+// used up; answers, joins and leaves pass.
+type allowance struct {
+	now                   func() time.Duration
+	frames, bytes, offers rate
+}
+
+// allowedShare is the part of the other side's quota that is used, and
+// keptShare the part of that which is kept for what cannot be dropped.
+const (
+	allowedShare = 0.9
+	keptShare    = 0.1
+)
+
+func newAllowance(q Quota, now func() time.Duration) *allowance {
+	at := now()
+	part := func(perSecond float64) rate { return newRate(allowedShare*perSecond, q.BurstSeconds, at) }
+	return &allowance{now: now, frames: part(q.Frames), bytes: part(q.Bytes), offers: part(q.Offers)}
+}
+
+// spend takes what a frame costs; false if it is to be dropped.
+func (a *allowance) spend(bytes, offers int, droppable bool) bool {
+	now := a.now()
+	if droppable {
+		for _, c := range [...]struct {
+			r *rate
+			n int
+		}{{&a.frames, 1}, {&a.bytes, bytes}, {&a.offers, offers}} {
+			if !c.r.has(now, float64(c.n)+keptShare*c.r.burst) {
+				return false
+			}
+		}
+	}
+	a.frames.take(now, 1)
+	a.bytes.take(now, float64(bytes))
+	a.offers.take(now, float64(offers))
+	return true
+}
+
 func newOutbox(client bool) *outbox {
 	return &outbox{client: client, wake: make(chan struct{}, 1)}
 }
 
+// limit begins to hold this side to an allowance.
+func (o *outbox) limit(q Quota, now func() time.Duration) {
+	o.mu.Lock()
+	o.pace = newAllowance(q, now)
+	o.mu.Unlock()
+}
+
 // put appends one message. droppable ones are refused earlier.
 func (o *outbox) put(op ws.OpCode, payload []byte, droppable bool) sent {
+	return o.putOffers(op, payload, droppable, 0)
+}
+
+// putOffers is put for a message that carries so many offers.
+func (o *outbox) putOffers(op ws.OpCode, payload []byte, droppable bool, offers int) sent {
 	o.mu.Lock()
 	waiting := len(o.buf) + o.busy
 	switch {
@@ -56,6 +110,9 @@ func (o *outbox) put(op ws.OpCode, payload []byte, droppable bool) sent {
 		o.mu.Unlock()
 		return sentEnded
 	case droppable && waiting+len(payload) > offersLimit:
+		o.mu.Unlock()
+		return sentDropped
+	case o.pace != nil && !o.pace.spend(len(payload), offers, droppable):
 		o.mu.Unlock()
 		return sentDropped
 	case waiting+len(payload) > outboxLimit:

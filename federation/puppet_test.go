@@ -172,9 +172,16 @@ func (p *puppet) read() {
 	}
 }
 
+// quiet waits until nobody has anything to do or to write any more.
+func quiet() {
+	synctest.Wait()
+	time.Sleep(federation.Gather)
+	synctest.Wait()
+}
+
 // sent are the frames of a kind that the puppet was sent.
 func (p *puppet) sent(k frame.Kind) (list []frame.Frame) {
-	synctest.Wait()
+	quiet()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, f := range p.frames {
@@ -186,7 +193,7 @@ func (p *puppet) sent(k frame.Kind) (list []frame.Frame) {
 }
 
 func (p *puppet) isClosed() bool {
-	synctest.Wait()
+	quiet()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.closed
@@ -194,7 +201,7 @@ func (p *puppet) isClosed() bool {
 
 func (p *puppet) join(ih string, complete, incomplete uint64) {
 	p.send(frame.Frame{Kind: frame.KindJoin, Join: frame.Join{InfoHash: []byte(ih), Complete: complete, Incomplete: incomplete}})
-	synctest.Wait()
+	quiet()
 }
 
 func (p *puppet) offer(ih, peer string, ids ...string) {
@@ -203,14 +210,14 @@ func (p *puppet) offer(ih, peer string, ids ...string) {
 		list = append(list, frame.Offer{ID: jsonOf(id), Payload: []byte(`{"type":"offer","sdp":"` + id + `"}`)})
 	}
 	p.send(frame.Frame{Kind: frame.KindOffers, Offers: frame.Offers{InfoHash: []byte(ih), PeerID: []byte(peer), Offers: list}})
-	synctest.Wait()
+	quiet()
 }
 
 func (p *puppet) answer(ih, to, from string, id []byte) {
 	p.send(frame.Frame{Kind: frame.KindAnswer, Answer: frame.Answer{
 		InfoHash: []byte(ih), ToPeerID: []byte(to), PeerID: []byte(from), OfferID: id, Payload: []byte(`{"type":"answer","sdp":"x"}`),
 	}})
-	synctest.Wait()
+	quiet()
 }
 
 func jsonOf(s string) []byte {
