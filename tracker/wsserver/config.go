@@ -96,6 +96,12 @@ type Config struct {
 	HashList bool
 	// Log gets what an operator should see; nil discards it.
 	Log *slog.Logger
+	// Now is the clock of the event loops; nil is time.Now. The portable
+	// engine's timers are the system's.
+	Now func() time.Time
+
+	// pretend, for tests, says where a loop's socket is from.
+	pretend func(netip.AddrPort) netip.AddrPort
 }
 
 // MaxLoops bounds Config.Loops.
@@ -164,6 +170,9 @@ func (c Config) withDefaults() Config {
 	wait(&c.WriteTimeout, 15*time.Second)
 	if c.Pages == nil {
 		c.Pages = http.NotFoundHandler()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

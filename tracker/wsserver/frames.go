@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"encoding/binary"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 
@@ -65,4 +66,19 @@ func frameHeader(frame []byte) int {
 func appendControl(dst []byte, op ws.OpCode, payload []byte) []byte {
 	dst = append(dst, 0x80|byte(op), byte(len(payload)))
 	return append(dst, payload...)
+}
+
+// appendClose appends a close frame; code 0 makes one without a code. A reason
+// too long is cut between characters.
+func appendClose(dst []byte, code ws.StatusCode, reason string) []byte {
+	var body [ws.MaxControlFramePayloadSize]byte
+	n := 0
+	if code != 0 {
+		binary.BigEndian.PutUint16(body[:], uint16(code))
+		for len(reason) > len(body)-2 || !utf8.ValidString(reason) {
+			reason = reason[:len(reason)-1]
+		}
+		n = 2 + copy(body[2:], reason)
+	}
+	return appendControl(dst, ws.OpClose, body[:n])
 }

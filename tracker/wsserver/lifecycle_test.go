@@ -135,7 +135,7 @@ func from(loopback bool, l net.Listener) net.Listener {
 }
 
 func TestLoopbackIsNotCounted(t *testing.T) {
-	l := limits{maxConns: 10, maxPerIP: 1, byIP: make(map[netip.Prefix]ipCount)}
+	l := limits{maxConns: 10, maxPerIP: 1, byIP: make(map[netip.Prefix]*ipGroup)}
 	for _, c := range []struct {
 		addr string
 		ok   bool

@@ -15,10 +15,14 @@ type limits struct {
 	mu      sync.Mutex
 	sockets int
 	conns   int
-	byIP    map[netip.Prefix]ipCount
+	byIP    map[netip.Prefix]*ipGroup
 }
 
-type ipCount struct{ sockets, conns int }
+// ipGroup is what is open of one address.
+type ipGroup struct {
+	prefix         netip.Prefix
+	sockets, conns int
+}
 
 // spare sockets are let in above the bound on WebSockets, to be told that it
 // is reached and to see the pages.
@@ -26,7 +30,7 @@ func spare(n int) int { return n/16 + 16 }
 
 // place is what one socket or WebSocket counts for. The zero place is none.
 type place struct {
-	ip   netip.Prefix // invalid: not counted by address
+	ip   *ipGroup // nil: not counted by address
 	held bool
 }
 
@@ -49,47 +53,67 @@ func (l *limits) group(a netip.Addr) netip.Prefix {
 
 // socket takes the place of an accepted socket.
 func (l *limits) socket(a netip.Addr) (place, refusal, bool) {
-	p := place{ip: l.group(a), held: true}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sockets >= l.maxConns+spare(l.maxConns) {
 		return place{}, refuseSockets, false
 	}
-	if p.ip.IsValid() {
-		c := l.byIP[p.ip]
-		if c.sockets >= l.maxPerIP+spare(l.maxPerIP) {
+	g := l.of(a)
+	if g != nil {
+		if g.sockets >= l.maxPerIP+spare(l.maxPerIP) {
+			l.tidy(g)
 			return place{}, refuseIPSocket, false
 		}
-		c.sockets++
-		l.byIP[p.ip] = c
+		g.sockets++
 	}
 	l.sockets++
-	return p, 0, true
+	return place{g, true}, 0, true
 }
 
 // conn takes the place of a WebSocket.
 func (l *limits) conn(a netip.Addr) (place, refusal, bool) {
-	p := place{ip: l.group(a), held: true}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conns >= l.maxConns {
 		return place{}, refuseConns, false
 	}
-	if p.ip.IsValid() {
-		c := l.byIP[p.ip]
-		if c.conns >= l.maxPerIP {
+	g := l.of(a)
+	if g != nil {
+		if g.conns >= l.maxPerIP {
+			l.tidy(g)
 			return place{}, refuseIPConns, false
 		}
-		c.conns++
-		l.byIP[p.ip] = c
+		g.conns++
 	}
 	l.conns++
-	return p, 0, true
+	return place{g, true}, 0, true
+}
+
+// of is the group of an address, nil if it is not counted. Caller holds mu and
+// counts it, or tidies up.
+func (l *limits) of(a netip.Addr) *ipGroup {
+	p := l.group(a)
+	if !p.IsValid() {
+		return nil
+	}
+	g := l.byIP[p]
+	if g == nil {
+		g = &ipGroup{prefix: p}
+		l.byIP[p] = g
+	}
+	return g
+}
+
+// tidy forgets a group of nothing. Caller holds mu.
+func (l *limits) tidy(g *ipGroup) {
+	if g.sockets == 0 && g.conns == 0 {
+		delete(l.byIP, g.prefix)
+	}
 }
 
 // leaveSocket and leaveConn give a place back; doing so again does nothing.
-func (l *limits) leaveSocket(p *place) { l.leave(p, -1, 0) }
-func (l *limits) leaveConn(p *place)   { l.leave(p, 0, -1) }
+func (l *limits) leaveSocket(p *place) { l.leave(p, 1, 0) }
+func (l *limits) leaveConn(p *place)   { l.leave(p, 0, 1) }
 
 func (l *limits) leave(p *place, sockets, conns int) {
 	l.mu.Lock()
@@ -98,18 +122,12 @@ func (l *limits) leave(p *place, sockets, conns int) {
 		return
 	}
 	p.held = false
-	l.sockets += sockets
-	l.conns += conns
-	if !p.ip.IsValid() {
-		return
-	}
-	c := l.byIP[p.ip]
-	c.sockets += sockets
-	c.conns += conns
-	if c == (ipCount{}) {
-		delete(l.byIP, p.ip)
-	} else {
-		l.byIP[p.ip] = c
+	l.sockets -= sockets
+	l.conns -= conns
+	if g := p.ip; g != nil {
+		g.sockets -= sockets
+		g.conns -= conns
+		l.tidy(g)
 	}
 }
 

@@ -37,16 +37,25 @@ func (l *listener) Accept() (net.Conn, error) {
 			abort(raw)
 			continue
 		}
-		c := &sniffConn{Conn: raw, raw: raw, s: s, place: p}
-		if trusted && s.cfg.ProxyProtocol {
-			// The header is read by the first Read or RemoteAddr, both in the
-			// connection's goroutine. It is optional, because a balancer's
-			// health checks come without.
-			c.Conn = proxyproto.NewConn(raw, proxyproto.WithPolicy(proxyproto.USE),
-				proxyproto.SetReadHeaderTimeout(s.cfg.HeaderTimeout))
-		}
-		return c, nil
+		return s.sniff(raw, nil, trusted, p), nil
 	}
+}
+
+// sniff wraps a socket that has its place in the limits. head is what has been
+// read from it, trusted that it comes from a proxy.
+func (s *Server) sniff(raw net.Conn, head []byte, trusted bool, p place) net.Conn {
+	c := &sniffConn{Conn: raw, raw: raw, s: s, place: p}
+	if len(head) > 0 {
+		c.Conn = &replayConn{Conn: raw, head: head}
+	}
+	if trusted && s.cfg.ProxyProtocol {
+		// The header is read by the first Read or RemoteAddr, both in the
+		// connection's goroutine. It is optional, because a balancer's
+		// health checks come without.
+		c.Conn = proxyproto.NewConn(c.Conn, proxyproto.WithPolicy(proxyproto.USE),
+			proxyproto.SetReadHeaderTimeout(s.cfg.HeaderTimeout))
+	}
+	return c
 }
 
 // tlsHandshake is the first byte of a TLS connection: the content type of its

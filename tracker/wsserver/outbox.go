@@ -1,14 +1,12 @@
 package wsserver
 
 import (
-	"encoding/binary"
 	"errors"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 
@@ -140,24 +138,30 @@ func (o *outbox) shrink(before int) {
 
 // admit judges a frame of about size bytes. Caller holds mu.
 func (o *outbox) admit(kind wire.MessageKind, size int) dropReason {
-	total := o.total.Load() + int64(size)
+	return admit(o.cfg, kind, size, o.unsent, o.total.Load())
+}
+
+// admit judges a frame of about size bytes for a connection with unsent bytes,
+// of all connections' total.
+func admit(cfg *Config, kind wire.MessageKind, size, unsent int, total int64) dropReason {
+	total += int64(size)
 	if kind == wire.KindOffer {
 		switch {
-		case o.unsent > 0 && o.unsent+size > o.cfg.SoftBacklog:
+		case unsent > 0 && unsent+size > cfg.SoftBacklog:
 			return dropOfferSoft
-		case total > o.cfg.TotalBacklog/4*3:
+		case total > cfg.TotalBacklog/4*3:
 			return dropOfferTotal
 		}
 		return admitted
 	}
 	switch {
-	case o.unsent == 0:
+	case unsent == 0:
 		return admitted
-	case kind == wire.KindAnswer && o.unsent+size > (o.cfg.SoftBacklog+o.cfg.HardBacklog)/2:
+	case kind == wire.KindAnswer && unsent+size > (cfg.SoftBacklog+cfg.HardBacklog)/2:
 		return dropAnswer
-	case o.unsent+size > o.cfg.HardBacklog:
+	case unsent+size > cfg.HardBacklog:
 		return dropHard
-	case total > o.cfg.TotalBacklog:
+	case total > cfg.TotalBacklog:
 		return dropTotal
 	}
 	return admitted
@@ -183,17 +187,10 @@ func (o *outbox) sendPong(payload []byte) {
 // close ends the conversation with a close frame, after what is there already.
 // Only the first call counts; code 0 sends a frame without one.
 func (o *outbox) close(code ws.StatusCode, reason string) {
-	body := make([]byte, 0, ws.MaxControlFramePayloadSize)
-	if code != 0 {
-		body = binary.BigEndian.AppendUint16(body, uint16(code))
-		for len(reason) > cap(body)-len(body) || !utf8.ValidString(reason) {
-			reason = reason[:len(reason)-1]
-		}
-		body = append(body, reason...)
-	}
+	frame := appendClose(nil, code, reason)
 	o.mu.Lock()
 	if o.closing == nil {
-		o.closing = appendControl(nil, ws.OpClose, body)
+		o.closing = frame
 		o.kick()
 	}
 	o.mu.Unlock()

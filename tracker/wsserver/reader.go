@@ -158,7 +158,7 @@ func (r *reader) next() (msg []byte, text bool, err error) {
 			have = len(r.msg.b)
 		}
 		if h.Length > int64(r.limit-have) {
-			return nil, false, &closeError{ws.StatusMessageTooBig, fmt.Sprintf("message above %d bytes", r.limit), endTooBig}
+			return nil, false, tooBig(r.limit)
 		}
 		if h.Fin && !r.state.Fragmented() && h.Length <= idleBuffer {
 			if msg, err = r.small(h); err == nil {
@@ -192,18 +192,31 @@ func (r *reader) plain(payload []byte) ([]byte, error) {
 	if !r.compressed {
 		return payload, nil
 	}
-	r.inflated = r.pool.get(min(8*len(payload), inflateUsual, r.limit))
-	f := r.pool.inflater()
-	defer r.pool.inflaters.Put(f)
 	var err error
-	r.inflated.b, err = f.inflate(r.inflated.b, payload, r.limit)
+	r.inflated, err = inflate(r.pool, payload, r.limit)
+	if err != nil {
+		return nil, err
+	}
+	return r.inflated.b, nil
+}
+
+// inflate is what was compressed to payload.
+func inflate(pool *buffers, payload []byte, limit int) (*buffer, error) {
+	b := pool.get(min(8*len(payload), inflateUsual, limit))
+	f := pool.inflater()
+	defer pool.inflaters.Put(f)
+	var err error
+	b.b, err = f.inflate(b.b, payload, limit)
 	switch err {
 	case nil:
-		return r.inflated.b, nil
+		return b, nil
 	case errTooBig:
-		return nil, &closeError{ws.StatusMessageTooBig, err.Error(), endTooBig}
+		err = &closeError{ws.StatusMessageTooBig, err.Error(), endTooBig}
+	default:
+		err = &closeError{ws.StatusInvalidFramePayloadData, err.Error(), endDeflate}
 	}
-	return nil, &closeError{ws.StatusInvalidFramePayloadData, err.Error(), endDeflate}
+	pool.put(b)
+	return nil, err
 }
 
 // drop gives back what there is, once nothing will be read any more.
@@ -227,15 +240,7 @@ func (r *reader) header() (ws.Header, error) {
 	case err != nil:
 		return h, err
 	}
-	if err := checkHeader(h, r.state, r.deflate); err != nil {
-		return h, violation(err)
-	}
-	// RFC 6455, 5.2: the minimal number of bytes MUST be used to encode the
-	// length.
-	if form == 126 && h.Length < 126 || form == 127 && h.Length <= 0xffff {
-		return h, violation(errMinimal)
-	}
-	return h, nil
+	return h, checkFrame(h, form, r.state, r.deflate)
 }
 
 // paced reports whether a frame brings nothing: see pace.

@@ -21,6 +21,7 @@ import (
 type Server struct {
 	cfg    Config
 	begun  time.Time // what moments are measured from
+	loops  loops
 	http   *http.Server
 	tls    *tls.Config // nil: no TLS
 	certs  *certs      // nil: not from files
@@ -53,14 +54,14 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:     cfg.withDefaults(),
-		begun:   time.Now(),
 		conns:   make(map[*conn]struct{}),
 		others:  make(map[net.Conn]struct{}),
 		drained: make(chan struct{}),
 	}
+	s.begun = s.cfg.Now()
 	s.limits = limits{
 		maxConns: s.cfg.MaxConns, maxPerIP: s.cfg.MaxConnsPerIP, allowPrivate: s.cfg.AllowPrivate,
-		byIP: make(map[netip.Prefix]ipCount),
+		byIP: make(map[netip.Prefix]*ipGroup),
 	}
 	s.tls = cfg.TLS
 	if cfg.CertFile != "" {
@@ -91,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 
 // Serve serves the listeners, which it closes, until ctx is done, Shutdown was
 // called or one of them fails. It returns when every connection has ended;
-// those that have not when ctx is done are dropped.
+// those that have not when ctx is done are dropped. A server serves once.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -99,11 +100,14 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	if s.certs != nil {
 		background.Go(func() { s.certs.watch(ctx, s.cfg.Log, &s.counts.reloads) })
 	}
-	ended := make(chan error, len(listeners))
+	ended := make(chan error, len(listeners)+1)
+	listeners, err := s.startLoops(listeners, &background, ended)
+	if err != nil {
+		return err
+	}
 	for _, l := range listeners {
 		background.Go(func() { ended <- s.http.Serve(&listener{l, s}) })
 	}
-	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-ended:
@@ -127,8 +131,10 @@ func (s *Server) stop() {
 	s.draining = true
 	s.mu.Unlock()
 	s.http.Close()
+	s.stopLoopListeners()
 	s.abortAll()
 	s.live.Wait()
+	s.quitLoops()
 }
 
 // Drain lets nobody in any more, closes the listeners and keeps whoever is
@@ -138,6 +144,7 @@ func (s *Server) Drain() error {
 	s.mu.Lock()
 	s.draining = true
 	s.mu.Unlock()
+	s.stopLoopListeners()
 	err := s.http.Shutdown(alreadyDone())
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -164,6 +171,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, c := range conns {
 		c.Close(int(ws.StatusGoingAway), "going away")
 	}
+	s.closeLoopConns(ws.StatusGoingAway, "going away")
 	gone := make(chan struct{})
 	go func() {
 		s.live.Wait()
@@ -188,8 +196,12 @@ func alreadyDone() context.Context {
 	return ctx
 }
 
+// elapsed is how long the server has been there.
+func (s *Server) elapsed() time.Duration { return s.cfg.Now().Sub(s.begun) }
+
 // abortAll drops every connection.
 func (s *Server) abortAll() {
+	s.abortLoopConns()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/draeder/peerservers/tracker"
 	"github.com/draeder/peerservers/tracker/swarm"
 	"github.com/draeder/peerservers/tracker/wire"
 )
@@ -79,10 +80,12 @@ type counted struct {
 func (s *Server) summarise() counted {
 	s.summary.mu.Lock()
 	defer s.summary.mu.Unlock()
-	if now := time.Now(); s.summary.at.IsZero() || now.Sub(s.summary.at) > maxAge(s.summary.took) {
-		s.summary.last = s.count()
+	if s.summary.at.IsZero() || time.Since(s.summary.at) > maxAge(s.summary.took) {
+		sessions := s.sessions() // loops may let one wait for theirs, which costs nothing
+		began := time.Now()
+		s.summary.last = s.count(sessions)
 		s.summary.at = time.Now()
-		s.summary.took = s.summary.at.Sub(now)
+		s.summary.took = s.summary.at.Sub(began)
 	}
 	return s.summary.last
 }
@@ -97,27 +100,21 @@ func maxAge(took time.Duration) time.Duration {
 
 // count walks over the sessions rather than over the swarms: it holds no lock
 // that an announce waits for, and sees which peer ids belong together.
-func (s *Server) count() counted {
+func (s *Server) count(sessions []*tracker.Session) counted {
 	n := counted{clients: map[string]map[string]int{}}
 	if s.cfg.Tracker != nil {
 		st := s.cfg.Tracker.Stats()
 		n.swarms, n.peers = st.Swarm.Swarms, st.Swarm.Members
 	}
-	s.mu.Lock()
-	conns := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	s.mu.Unlock()
-	n.websockets = len(conns)
+	n.websockets = len(sessions)
 	const seeds, leeches = 1, 2
 	tally := newTally()
-	for _, c := range conns {
-		if c.session == nil {
-			continue
+	for _, session := range sessions {
+		if session == nil {
+			continue // with Config.Echo
 		}
 		roles := map[string]uint8{}
-		c.session.Members(func(_, peerID string, seeder bool) bool {
+		session.Members(func(_, peerID string, seeder bool) bool {
 			if seeder {
 				roles[peerID] |= seeds
 			} else {
@@ -137,7 +134,7 @@ func (s *Server) count() counted {
 			}
 			tally.add(peerID)
 		}
-		if a := c.session.Client().Addr.Addr(); a.Is6() {
+		if a := session.Client().Addr.Addr(); a.Is6() {
 			n.ipv6 += len(roles)
 		} else if a.Is4() {
 			n.ipv4 += len(roles)
@@ -158,6 +155,17 @@ func (s *Server) count() counted {
 	n.used = sample[1].Value.Uint64()
 	n.heap = n.used + sample[2].Value.Uint64()
 	return n
+}
+
+// sessions is the session of every client, nil for one without.
+func (s *Server) sessions() []*tracker.Session {
+	list := s.loopSessions()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		list = append(list, c.session)
+	}
+	return list
 }
 
 // perHash lists swarms by info hash in hexadecimal digits, as wt-tracker does:

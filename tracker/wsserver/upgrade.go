@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unique"
 
 	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
@@ -42,18 +43,12 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		s.upgradeOther(w, r, p)
 		return
 	}
-	token, ok := s.path(r)
-	if !ok {
-		s.turnAway(w, refusePath, http.StatusNotFound, "no tracker on this path")
+	who, no := s.judge(r)
+	if no != nil {
+		s.turnAway(w, no.why, no.status, no.text)
 		return
 	}
-	origin := r.Header.Get("Origin")
-	if !s.cfg.Access.Origin(origin) {
-		s.turnAway(w, refuseOrigin, http.StatusForbidden, "origin not allowed")
-		return
-	}
-	addr := s.clientAddr(r)
-	p, ok := s.admit(w, addr)
+	p, ok := s.admit(w, who.Addr)
 	if !ok {
 		return
 	}
@@ -67,14 +62,34 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		s.limits.leaveConn(&p)
 		return
 	}
-	who := tracker.Client{
-		Addr: addr, Origin: mention(origin), Path: mention(r.URL.Path), Token: mention(token),
-	}
 	ahead, _ := rw.Peek(rw.Buffered())
 	if !s.start(nc, ahead, who, p, d) {
 		s.limits.leaveConn(&p)
 		nc.Close()
 	}
+}
+
+// rejection is how a client's request is turned away.
+type rejection struct {
+	why    refusal
+	status int
+	text   string
+}
+
+// judge decides whether a request for a WebSocket, well formed or not, may be
+// a client's, and says what is to be known of that client.
+func (s *Server) judge(r *http.Request) (tracker.Client, *rejection) {
+	token, ok := s.path(r)
+	if !ok {
+		return tracker.Client{}, &rejection{refusePath, http.StatusNotFound, "no tracker on this path"}
+	}
+	origin := r.Header.Get("Origin")
+	if !s.cfg.Access.Origin(origin) {
+		return tracker.Client{}, &rejection{refuseOrigin, http.StatusForbidden, "origin not allowed"}
+	}
+	return tracker.Client{
+		Addr: s.clientAddr(r), Origin: mention(origin), Path: mention(r.URL.Path), Token: mention(token),
+	}, nil
 }
 
 // start begins serving a connection that has been upgraded.
@@ -157,9 +172,7 @@ func (s *Server) turnAway(w http.ResponseWriter, why refusal, status int, text s
 // handshake upgrades a request, selecting the subprotocol that choose accepts
 // and the extensions given.
 func (s *Server) handshake(w http.ResponseWriter, r *http.Request, choose func(string) bool, extensions string) (net.Conn, *bufio.Reader, bool) {
-	// RFC 6455, 4.2.1: the key is 16 bytes in base64. The upgrader checks the
-	// length of the text only.
-	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 {
+	if !validKey(r.Header.Get("Sec-WebSocket-Key")) {
 		s.turnAway(w, refuseHandshake, http.StatusBadRequest, "bad Sec-WebSocket-Key")
 		return nil, nil, false
 	}
@@ -176,6 +189,13 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, choose func(s
 		return nil, nil, false
 	}
 	return nc, rw.Reader, true
+}
+
+// validKey: by RFC 6455, 4.2.1, the key is 16 bytes in base64. The upgrader
+// checks the length of the text only.
+func validKey(text string) bool {
+	key, err := base64.StdEncoding.DecodeString(text)
+	return err == nil && len(key) == 16
 }
 
 // protocol is the other user of the port that the request is for, if any.
@@ -233,5 +253,6 @@ func trimSlash(p string) string {
 }
 
 // mention copies a bounded part of a request's text, so that keeping it does
-// not keep the request.
-func mention(s string) string { return strings.Clone(s[:min(len(s), maxMention)]) }
+// not keep the request. Most connections of a tracker say the same: those
+// share one copy.
+func mention(s string) string { return unique.Make(s[:min(len(s), maxMention)]).Value() }

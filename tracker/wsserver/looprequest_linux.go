@@ -1,0 +1,381 @@
+package wsserver
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+	"golang.org/x/sys/unix"
+
+	"github.com/draeder/peerservers/tracker/epoll"
+)
+
+// loopRequest is a socket before its upgrade.
+type loopRequest struct {
+	addr    netip.AddrPort // the socket's
+	trusted bool           // a proxy's
+	head    *buffer        // what has arrived, if not as a whole
+}
+
+// accept takes sockets in.
+func (l *loop) accept(ln *loopListener) {
+	for range acceptBatch {
+		if ln.fd < 0 {
+			return
+		}
+		fd, sa, err := unix.Accept4(ln.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch err {
+		case nil:
+			l.accepted(fd, sockaddr(sa))
+		case unix.EAGAIN:
+			return
+		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+			l.rest(err)
+			return
+		case unix.EBADF, unix.EINVAL, unix.ENOTSOCK, unix.EOPNOTSUPP, unix.EFAULT:
+			ln.fd = -1
+			select {
+			case l.failed <- &net.OpError{Op: "accept", Net: "tcp", Addr: ln.original.Addr(), Err: err}:
+			default:
+			}
+			return
+		default:
+			// The socket had an error before it was taken.
+		}
+	}
+}
+
+// rest accepts nobody for a tick: as long as there is no descriptor to be had
+// the listener would be ready, and the loop busy with it.
+func (l *loop) rest(why error) {
+	if l.tick >= l.warnAt {
+		l.warnAt = l.tick + ticks(time.Minute)
+		l.s.cfg.Log.Warn("cannot accept connections", "err", why)
+	}
+	l.setListening(0)
+	l.resume = l.tick + 1
+}
+
+// unrest accepts again, if it is time.
+func (l *loop) unrest() {
+	if l.resume != 0 && l.tick >= l.resume {
+		l.resume = 0
+		l.setListening(epoll.Readable)
+	}
+}
+
+func (l *loop) setListening(events uint32) {
+	for i, ln := range l.listeners {
+		if ln.fd >= 0 {
+			l.poller.Modify(ln.fd, uint64(listenerEvent|i), events)
+		}
+	}
+}
+
+func sockaddr(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+func (l *loop) accepted(fd int, addr netip.AddrPort) {
+	if l.s.cfg.pretend != nil {
+		addr = l.s.cfg.pretend(addr)
+	}
+	trusted := l.s.trusted(addr.Addr())
+	counted := addr.Addr()
+	if trusted {
+		// A proxy has as many connections as it has clients.
+		counted = netip.Addr{}
+	}
+	p, why, ok := l.s.limits.socket(counted)
+	if !ok {
+		l.s.counts.refused[why].Add(1)
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		unix.Close(fd)
+		return
+	}
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	c, err := l.add(fd)
+	if err != nil {
+		l.s.limits.leaveSocket(&p)
+		unix.Close(fd)
+		return
+	}
+	c.socket, c.flags = p.ip, holdsSocket
+	c.request = &loopRequest{addr: addr, trusted: trusted}
+	l.remind(c, c.heard+ticks(l.s.cfg.HeaderTimeout))
+}
+
+// requested takes bytes of a request.
+func (l *loop) requested(c *loopConn, in []byte) {
+	r := c.request
+	if r.head != nil {
+		for len(r.head.b)+len(in) > cap(r.head.b) {
+			r.head = l.s.pool.grow(r.head)
+		}
+		r.head.b = append(r.head.b, in...)
+		in = r.head.b
+	}
+	switch rest, what := l.judge(c, in); what {
+	case isOpen:
+		if len(rest) > 0 {
+			l.decode(c, rest)
+		}
+		l.s.pool.put(r.head)
+	case isOthers:
+		l.handOver(c, in)
+	case isBroken:
+		l.doom(c, endClosed, false)
+	case isPart:
+		if r.head == nil {
+			r.head = l.s.pool.get(len(in))
+			r.head.b = append(r.head.b, in...)
+		}
+	}
+}
+
+// outcome is what the bytes that a socket began with are.
+type outcome uint8
+
+const (
+	isPart   outcome = iota // not all of it has arrived
+	isOpen                  // a client's request, which has been granted
+	isOthers                // something for the portable engine
+	isBroken                // a PROXY header that is none
+)
+
+// judge looks at the first bytes of a socket, and upgrades it if they are the
+// request of a client that can be granted. All else, also what is to be
+// refused, is the portable engine's to answer.
+func (l *loop) judge(c *loopConn, in []byte) (rest []byte, _ outcome) {
+	rest, addr := in, c.request.addr
+	if c.request.trusted && l.s.cfg.ProxyProtocol {
+		n, client, what := proxied(in)
+		if what == isPart && len(in) > maxHeaderBytes {
+			return nil, isOthers
+		}
+		if what != isOpen {
+			return nil, what
+		}
+		rest = in[n:]
+		if client.IsValid() {
+			addr = client
+		}
+	}
+	if !startsLike(rest, "GET ") {
+		return nil, isOthers
+	}
+	n, ok := headEnd(rest)
+	switch {
+	case !ok:
+		return nil, isOthers
+	case n > maxHeaderBytes || n == 0 && len(rest) > maxHeaderBytes:
+		return nil, isOthers
+	case n == 0:
+		return nil, isPart
+	}
+	l.src.Reset(rest[:n])
+	l.text.Reset(&l.src)
+	r, err := http.ReadRequest(l.text)
+	if err != nil || !plain(r, rest[:n]) {
+		return nil, isOthers
+	}
+	r.RemoteAddr = addr.String()
+	if !l.grant(c, r) {
+		return nil, isOthers
+	}
+	return rest[n:], isOpen
+}
+
+// startsLike reports whether p begins with want, as far as it goes.
+func startsLike(p []byte, want string) bool {
+	n := min(len(p), len(want))
+	return string(p[:n]) == want[:n]
+}
+
+// headEnd is where the head of a request ends, 0 if it does not yet; false if
+// it does not end its lines as it should.
+func headEnd(p []byte) (int, bool) {
+	n := bytes.Index(p, []byte("\r\n\r\n")) + 4
+	if n < 4 {
+		n = 0
+	}
+	part := p
+	if n > 0 {
+		part = p[:n]
+	}
+	return n, !bytes.Contains(part, []byte("\n\n"))
+}
+
+// proxied reads the header of the PROXY protocol, if there is one: its length
+// and the address in it.
+func proxied(p []byte) (n int, client netip.AddrPort, _ outcome) {
+	const v2Header = 16
+	switch {
+	case startsLike(p, string(proxyproto.SIGV2)):
+		if len(p) < v2Header {
+			return 0, client, isPart
+		}
+		if n = v2Header + int(p[14])<<8 + int(p[15]); len(p) < n {
+			return 0, client, isPart
+		}
+	case startsLike(p, string(proxyproto.SIGV1)):
+		const longest = 107
+		if n = bytes.IndexByte(p[:min(len(p), longest)], '\n') + 1; n == 0 {
+			if len(p) >= longest {
+				return 0, client, isBroken
+			}
+			return 0, client, isPart
+		}
+	default:
+		return 0, client, isOpen // health checks come without
+	}
+	h, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(p[:n])))
+	if err != nil {
+		return 0, client, isBroken
+	}
+	if h.Command.IsLocal() {
+		return n, client, isOpen
+	}
+	return n, addrOf(h.SourceAddr), isOpen
+}
+
+// plain reports whether a request is beyond doubt: what an HTTP server would
+// look at twice is for one.
+func plain(r *http.Request, head []byte) bool {
+	if !r.ProtoAtLeast(1, 1) || r.Host == "" || r.ContentLength != 0 || len(r.TransferEncoding) > 0 ||
+		r.Header.Get("Expect") != "" || countFold(head, "\nhost:") != 1 {
+		return false
+	}
+	for _, b := range []byte(r.Host) {
+		if !alphanumeric(b) && !bytes.ContainsRune([]byte("-._:[]"), rune(b)) {
+			return false
+		}
+	}
+	for name, values := range r.Header {
+		for _, b := range []byte(name) {
+			if !alphanumeric(b) && b != '-' && b != '_' {
+				return false
+			}
+		}
+		for _, v := range values {
+			for _, b := range []byte(v) {
+				if b < ' ' && b != '\t' || b == 0x7f {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// countFold counts what, which is in lower case, in whatever case.
+func countFold(p []byte, what string) int { return bytes.Count(bytes.ToLower(p), []byte(what)) }
+
+// grant makes c a client, if the request may be one's.
+func (l *loop) grant(c *loopConn, r *http.Request) bool {
+	s := l.s
+	if !wantsWebSocket(r) || !upgradable(r) || s.protocol(r) != nil {
+		return false
+	}
+	who, no := s.judge(r)
+	if no != nil {
+		return false
+	}
+	p, _, ok := s.limits.conn(who.Addr.Addr())
+	if !ok {
+		return false
+	}
+	if !s.enter() {
+		s.limits.leaveConn(&p)
+		return false
+	}
+	s.counts.opened.Add(1)
+	c.request = nil
+	c.client = p.ip
+	c.flags |= holdsClient | wasOpen
+	c.state = stateOpen
+	c.drawPing()
+	l.remind(c, c.silentAt())
+	if !s.cfg.Echo {
+		c.session = s.cfg.Tracker.Open(c, who)
+	}
+	l.putUpgrade(c, r)
+	return true
+}
+
+// upgradable reports whether a request is a WebSocket's in every respect
+// (RFC 6455, 4.2.1).
+func upgradable(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
+		hasToken(r.Header.Get("Connection"), "upgrade") && r.Header.Get("Sec-WebSocket-Version") == "13" &&
+		validKey(r.Header.Get("Sec-WebSocket-Key"))
+}
+
+func hasToken(list, token string) bool {
+	for t := range strings.SplitSeq(list, ",") {
+		if strings.EqualFold(strings.TrimSpace(t), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// putUpgrade answers a request that is granted (RFC 6455, 4.2.2).
+func (l *loop) putUpgrade(c *loopConn, r *http.Request) {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	b := l.space(c, 512)
+	from := len(b.b)
+	b.b = append(b.b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	b.b = base64.StdEncoding.AppendEncode(b.b, sum[:])
+	if l.s.cfg.Compress > 0 {
+		var extensions string
+		if extensions, c.deflate = negotiateDeflate(r.Header["Sec-Websocket-Extensions"]); extensions != "" {
+			b.b = append(b.b, "\r\nSec-WebSocket-Extensions: "...)
+			b.b = append(b.b, extensions...)
+		}
+	}
+	b.b = append(b.b, "\r\n\r\n"...)
+	l.note(c, len(b.b)-from)
+}
+
+// forget lets go of what c had before the upgrade.
+func (l *loop) forget(c *loopConn) {
+	if c.request != nil {
+		l.s.pool.put(c.request.head)
+		c.request = nil
+	}
+}
+
+// goingAway is what a request gets that comes in after the server has begun to
+// drain: nobody is there any more to answer it at length.
+const goingAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+// handOver gives a socket to the portable engine, with what it has read.
+func (l *loop) handOver(c *loopConn, in []byte) {
+	l.poller.Remove(int(c.fd))
+	h := handed{
+		fd: int(c.fd), head: bytes.Clone(in), trusted: c.request.trusted,
+		place: place{c.socket, c.is(holdsSocket)},
+	}
+	l.forget(c)
+	l.remove(c)
+	c.state = stateDead
+	if !l.s.loops.handover.push(h) {
+		l.s.counts.refused[refuseDraining].Add(1)
+		epoll.Write(h.fd, []byte(goingAway))
+		h.drop(l.s)
+	}
+}
