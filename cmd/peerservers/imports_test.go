@@ -46,11 +46,12 @@ var mayImport = map[string][]string{
 	"federation/record":    {"federation/nodeaddr"},
 	"federation/dialguard": {"federation/nodeaddr"},
 	"federation/handshake": {"federation/nodeaddr", "federation/frame"},
-	"federation/mesh":      {"federation/nodeaddr", "federation/derive", "federation/record", "tracker/wire"},
+	"federation/filter":    {},
+	"federation/mesh":      {"federation/nodeaddr", "federation/derive", "federation/filter", "federation/record", "tracker/wire"},
 	"federation": {
 		"tracker", "tracker/swarm", "tracker/wire",
 		"federation/nodeaddr", "federation/derive", "federation/identity", "federation/frame",
-		"federation/record", "federation/dialguard", "federation/handshake", "federation/mesh",
+		"federation/record", "federation/dialguard", "federation/handshake", "federation/filter", "federation/mesh",
 	},
 
 	"dhtstore": {"federation"},
@@ -59,7 +60,7 @@ var mayImport = map[string][]string{
 // pure packages have no sockets, files, locks, logs or clocks.
 var pure = []string{
 	"tracker/wire", "tracker/swarm",
-	"federation/frame", "federation/mesh", "federation/handshake", "federation/record", "federation/derive", "federation/nodeaddr",
+	"federation/frame", "federation/filter", "federation/mesh", "federation/handshake", "federation/record", "federation/derive", "federation/nodeaddr",
 }
 
 // impure is what they must not import; package time is for durations there.
