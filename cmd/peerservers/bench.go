@@ -50,6 +50,8 @@ func (c *benchCommand) config() (load.Config, error) {
 	shape := load.Profiles()[c.Profile]
 	if c.Connections != 0 {
 		shape.Connections = c.Connections
+	} else if n := load.MaxConnections(); n > 0 {
+		shape.Connections = min(shape.Connections, n) // the report says how many
 	}
 	if c.Swarms != 0 {
 		shape.Swarms = c.Swarms

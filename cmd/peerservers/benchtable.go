@@ -47,9 +47,6 @@ func (b *benchResults) table(w io.Writer) error {
 }
 
 func reportRows(r *load.Report, row func(name, format string, args ...any)) {
-	latency := func(l load.Latency) string {
-		return fmt.Sprintf("p50 %.2f ms, p99 %.2f ms, max %.2f ms (%d)", l.P50, l.P99, l.Max, l.Count)
-	}
 	kind := "ws"
 	if r.Connect.TLS {
 		kind = "wss"
@@ -62,15 +59,20 @@ func reportRows(r *load.Report, row func(name, format string, args ...any)) {
 	if r.MeetSeconds > 0 {
 		row("nodes met", "after %.1f s", r.MeetSeconds)
 	}
-	row("messages", "%.0f a second in, %.0f out, for %.1f s", r.InPerSecond, r.OutPerSecond, r.Seconds)
+	if r.In+r.Out > 0 {
+		row("messages", "%.0f a second in, %.0f out, for %.1f s", r.InPerSecond, r.OutPerSecond, r.Seconds)
+	}
 	first, second := "announce to reply", "announce to answer"
 	if r.Echo {
 		first, second = "echo of an announce", "echo of an answer"
 	}
-	row(first, "%s", latency(r.Reply))
-	row(second, "%s", latency(r.Answer))
-	if r.RelayedAnswer.Count > 0 {
-		row("through the other node", "%s", latency(r.RelayedAnswer))
+	for _, l := range []struct {
+		name string
+		load.Latency
+	}{{first, r.Reply}, {second, r.Answer}, {"through the other node", r.RelayedAnswer}} {
+		if l.Count > 0 {
+			row(l.name, "p50 %.2f ms, p99 %.2f ms, max %.2f ms (%d)", l.P50, l.P99, l.Max, l.Count)
+		}
 	}
 	if len(r.Servers) > 0 {
 		if r.In+r.Out > 0 {
@@ -83,8 +85,10 @@ func reportRows(r *load.Report, row func(name, format string, args ...any)) {
 			s.CPUSeconds, s.UserSeconds, s.KiBIdle, s.KiBLoaded)
 	}
 	g := r.Generator
-	row("this generator", "%.2f us a message; announces left late by p50 %.2f ms, p99 %.2f ms, max %.2f ms",
-		g.CPUPerMessage, g.Lateness.P50, g.Lateness.P99, g.Lateness.Max)
+	if r.In+r.Out > 0 {
+		row("this generator", "%.2f us a message; announces left late by p50 %.2f ms, p99 %.2f ms, max %.2f ms",
+			g.CPUPerMessage, g.Lateness.P50, g.Lateness.P99, g.Lateness.Max)
+	}
 	if g.Starved {
 		row("", "TOO LATE: the machine is too busy for these figures to be the server's")
 	}

@@ -119,8 +119,9 @@ func (d *dialer) start(ctx context.Context) {
 func (d *dialer) dial(ctx context.Context, conn int) dialled {
 	t := &d.targets[d.cfg.node(conn)]
 	nd := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
-	if source := conn / perSource; source > 0 && t.loop {
-		nd.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(1 + source)}), 0))
+	if n := conn / perSource; n > 0 && t.loop {
+		source := netip.AddrFrom4([4]byte{127, 0, 0, byte(1 + n)})
+		nd.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
 		nd.Control = func(_, _ string, c syscall.RawConn) (err error) {
 			e := c.Control(func(fd uintptr) {
 				// The port is chosen for the pair of addresses, not for ours alone.
@@ -201,20 +202,20 @@ func upgrade(c net.Conn, u *url.URL) (rest []byte, err error) {
 	return append([]byte(nil), rest...), nil
 }
 
-// raiseLimit lets the process have n open files, if it may.
-func raiseLimit(n int) error {
+// MaxConnections is how many connections the limit on open files has room for,
+// raised as far as this process may.
+func MaxConnections() int {
 	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return fmt.Errorf("getrlimit: %w", err)
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
+		return 1000
 	}
-	want := uint64(n)
-	if lim.Cur >= want {
-		return nil
+	for _, hard := range []uint64{max(lim.Max, 1<<20), lim.Max} {
+		if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: hard, Max: hard}) == nil {
+			lim.Cur = hard
+			break
+		}
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: want, Max: max(want, lim.Max)}); err != nil {
-		return fmt.Errorf("%d connections need %d open files and the limit is %d: raise it with ulimit -n", n-spareFiles, n, lim.Max)
-	}
-	return nil
+	return int(min(lim.Cur, 1<<20+spareFiles)) - spareFiles
 }
 
 // spareFiles are those that are no connections.

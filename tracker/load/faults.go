@@ -7,8 +7,10 @@ type Faults struct {
 	RepliesLost int64 `json:"replies_lost"`
 	OffersLost  int64 `json:"offers_lost"`
 	AnswersLost int64 `json:"answers_lost"`
+	// RepliesUnasked: a second reply to an announce, or one to an answer, which
+	// some clients take for that to their next announce.
+	RepliesUnasked int64 `json:"replies_unasked"`
 	// What came once more than it was sent.
-	RepliesTwice int64 `json:"replies_twice"`
 	OffersTwice  int64 `json:"offers_twice"`
 	AnswersTwice int64 `json:"answers_twice"`
 	// Misrouted: offers in another swarm, or back at their sender; answers at
@@ -43,7 +45,7 @@ func (f *Faults) Each(visit func(name string, n int64)) {
 	visit("replies lost", f.RepliesLost)
 	visit("offers lost", f.OffersLost)
 	visit("answers lost", f.AnswersLost)
-	visit("replies twice", f.RepliesTwice)
+	visit("replies unasked for", f.RepliesUnasked)
 	visit("offers twice", f.OffersTwice)
 	visit("answers twice", f.AnswersTwice)
 	visit("misrouted", f.Misrouted)

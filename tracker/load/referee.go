@@ -173,7 +173,7 @@ func (r *referee) receiveReply(conn int, frame []byte, sampled bool, now int64) 
 	}
 	seq, ok := r.replied(conn)
 	if !ok {
-		r.faults.RepliesTwice++
+		r.faults.RepliesUnasked++
 		return
 	}
 	if e, _ := r.ledger.find(seq); e != nil {

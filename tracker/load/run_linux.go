@@ -91,8 +91,8 @@ type mark struct {
 }
 
 func newRunner(cfg Config) (*runner, error) {
-	if err := raiseLimit(cfg.Connections + spareFiles); err != nil {
-		return nil, err
+	if n := MaxConnections(); cfg.Connections > n {
+		return nil, fmt.Errorf("the limit on open files has room for %d connections, not %d: raise it with ulimit -n", n, cfg.Connections)
 	}
 	poller, err := epoll.NewPoller(1024)
 	if err != nil {
@@ -196,7 +196,7 @@ func (r *runner) run(ctx context.Context) error {
 	if cfg.Every > 0 {
 		r.phaseName = "warming up"
 		r.schedule()
-		if err := r.spin(ctx, min(max(cfg.Every, time.Second), 5*time.Second), nil); err != nil {
+		if err := r.spin(ctx, min(cfg.Every, 5*time.Second), nil); err != nil {
 			return err
 		}
 	}

@@ -162,6 +162,7 @@ const (
 		`m=application 51821 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 198.51.100.23\r\n` +
 		`a=candidate:2961348571 1 udp 2113937151 e0c1b1f4-5a44-4f0e-8d4a-4c3a92d0a6f1.local 51821 typ host generation 0 network-cost 999\r\n` +
 		`a=candidate:3217839122 1 udp 2113939711 8f0b6f2e-90a7-4d0c-b6d1-2a4b3b5f7c10.local 60418 typ host generation 0 network-cost 999\r\n` +
+		`a=candidate:1714290163 1 tcp 1518214911 e0c1b1f4-5a44-4f0e-8d4a-4c3a92d0a6f1.local 9 typ host tcptype active generation 0 network-cost 999\r\n` +
 		`a=candidate:842163049 1 udp 1677729535 198.51.100.23 51821 typ srflx raddr 0.0.0.0 rport 0 generation 0 network-cost 999\r\n` +
 		`a=ice-ufrag:b3Kx\r\na=ice-pwd:m7`
 	sdpTail = `\r\na=fingerprint:sha-256 3D:90:0A:5B:E4:17:2C:C8:9F:61:72:D3:08:AE:4D:B6:55:F0:1E:93:7A:C4:28:6B:E9:10:8C:FD:33:A7:5E:42\r\n`
