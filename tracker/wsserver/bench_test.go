@@ -77,11 +77,13 @@ func BenchmarkRelay(b *testing.B) {
 
 // The way from socket to socket allocates nothing in the steady state, test
 // client included.
-func TestSteadyConnectionsDoNotAllocate(t *testing.T) {
+func TestSteadyConnectionsDoNotAllocate(t *testing.T) { onBoth(t, testSteadyConnectionsDoNotAllocate) }
+
+func testSteadyConnectionsDoNotAllocate(t *testing.T, e engine) {
 	if raceEnabled {
 		t.Log("the race detector makes sync.Pool drop things on purpose: only run, not counted")
 	}
-	in := start(t, nil)
+	in := e.start(t, nil)
 	a, b := in.dial("/"), in.dial("/")
 	a.join(hash, pid("a"))
 	b.join(hash, pid("b"))

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -33,13 +34,33 @@ type instance struct {
 	stop func() error
 }
 
-// start runs a server until the test ends. change may adjust the configuration.
+// engine is what a test's server runs on: a value of Config.Engine.
+type engine string
+
+// onBoth runs a test on each engine that the system has: they are to be alike.
+func onBoth(t *testing.T, test func(t *testing.T, e engine)) {
+	t.Run(EnginePortable, func(t *testing.T) { test(t, EnginePortable) })
+	if haveLoops {
+		t.Run(EngineLoops, func(t *testing.T) { test(t, EngineLoops) })
+	}
+}
+
+// start is engine.start with the engine that is the default.
 func start(t testing.TB, change func(*Config, *tracker.Config)) *instance {
 	t.Helper()
+	return engine("").start(t, change)
+}
+
+// start runs a server until the test ends. change may adjust the configuration.
+func (e engine) start(t testing.TB, change func(*Config, *tracker.Config)) *instance {
+	t.Helper()
 	tcfg := tracker.DefaultConfig()
-	cfg := Config{AllowPrivate: true}
+	cfg := Config{AllowPrivate: true, Engine: string(e)}
 	if change != nil {
 		change(&cfg, &tcfg)
+	}
+	if !cfg.AllowPrivate {
+		cfg.pretend = func(netip.AddrPort) netip.AddrPort { return addrOf(abroadConn{}.RemoteAddr()) }
 	}
 	trk, err := tracker.New(tcfg)
 	if err != nil {
@@ -56,7 +77,7 @@ func start(t testing.TB, change func(*Config, *tracker.Config)) *instance {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served, ran := make(chan error, 1), make(chan struct{})
-	go func() { served <- srv.Serve(ctx, from(cfg.AllowPrivate, l)) }()
+	go func() { served <- srv.Serve(ctx, from(cfg.AllowPrivate || haveLoops && e != EnginePortable, l)) }()
 	go func() { trk.Run(ctx); close(ran) }()
 	in := &instance{t: t, srv: srv, trk: trk, addr: l.Addr().String()}
 	done := false

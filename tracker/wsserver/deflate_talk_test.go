@@ -36,7 +36,9 @@ func (c *client) recvPlain() (op byte, compressed bool, text string) {
 }
 
 // The response is in the handshake when it was asked for and is switched on.
-func TestDeflateIsNegotiated(t *testing.T) {
+func TestDeflateIsNegotiated(t *testing.T) { onBoth(t, testDeflateIsNegotiated) }
+
+func testDeflateIsNegotiated(t *testing.T, e engine) {
 	in := compressing(t, false)
 	const want = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 	for offer, want := range map[string]string{
@@ -51,7 +53,7 @@ func TestDeflateIsNegotiated(t *testing.T) {
 		}
 		c.join(hash, pid("p"))
 	}
-	off := start(t, nil)
+	off := e.start(t, nil)
 	if c := off.dial("/", offersThis); c.resp.Header["Sec-Websocket-Extensions"] != nil {
 		t.Errorf("it is off: %v", c.resp.Header)
 	}

@@ -9,8 +9,10 @@ import (
 
 // What is sent comes back as it was, whatever its length and kind; control
 // frames are none of it.
-func TestEcho(t *testing.T) {
-	in := start(t, func(c *Config, _ *tracker.Config) { c.Echo = true })
+func TestEcho(t *testing.T) { onBoth(t, testEcho) }
+
+func testEcho(t *testing.T, e engine) {
+	in := e.start(t, func(c *Config, _ *tracker.Config) { c.Echo = true })
 	c := in.dial("/")
 	for _, n := range []int{0, 1, 125, 126, 1536, 1537, 65_535, 65_536, 256 << 10} {
 		for _, op := range []byte{opText, opBinary} {

@@ -25,8 +25,10 @@ func closeBody(code int, reason string) []byte {
 
 // What breaks RFC 6455, section by section, and the code that it is closed
 // with. The member leaves, and nobody else notices.
-func TestViolations(t *testing.T) {
-	in := start(t, nil)
+func TestViolations(t *testing.T) { onBoth(t, testViolations) }
+
+func testViolations(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	witness := in.dial("/")
 	witness.join(hash2, pid("w"))
 	unmasked := []byte{fin | opText, 2, '{', '}'}
@@ -81,8 +83,10 @@ func TestViolations(t *testing.T) {
 }
 
 // A code point may be split between fragments.
-func TestRuneAcrossFragments(t *testing.T) {
-	in := start(t, nil)
+func TestRuneAcrossFragments(t *testing.T) { onBoth(t, testRuneAcrossFragments) }
+
+func testRuneAcrossFragments(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	c := in.dial("/")
 	text := announce(hash, pid("é"))
 	at := strings.Index(text, "é") + 1

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/draeder/peerservers/tracker/wsserver/tlsstream"
 )
 
 // handover is a listener for the sockets that do not stay on a loop: pages,
@@ -23,10 +25,12 @@ type handover struct {
 
 // handed is a socket on its way.
 type handed struct {
-	fd      int
-	head    []byte
-	trusted bool
-	place   place
+	fd     int
+	addr   netip.AddrPort   // the client's, as far as it is known
+	stream tlsstream.Stream // its TLS, or nil
+	unsent []byte           // to be written first, as it is
+	head   []byte           // what has been read, and decrypted
+	place  place
 }
 
 // drop ends a socket that nobody takes.
@@ -69,8 +73,39 @@ func (l *handover) Accept() (net.Conn, error) {
 			l.s.limits.leaveSocket(&h.place)
 			continue
 		}
-		return l.s.sniff(raw, h.head, h.trusted, h.place), nil
+		return h.conn(l.s, raw), nil
 	}
+}
+
+// conn is the socket as the portable engine knows them: TLS and a PROXY header
+// are behind it.
+func (h *handed) conn(s *Server, raw net.Conn) net.Conn {
+	c := &sniffConn{Conn: raw, raw: raw, s: s, place: h.place, addr: h.addr}
+	if h.stream != nil {
+		c.secure = tlsstream.NetConn(&unsentConn{Conn: raw, unsent: h.unsent}, h.stream, nil)
+		c.Conn = c.secure
+		c.plain.Store(true)
+	}
+	if len(h.head) > 0 {
+		c.Conn = &replayConn{Conn: c.Conn, head: h.head}
+	}
+	return c
+}
+
+// unsentConn writes first what is to be written first.
+type unsentConn struct {
+	net.Conn
+	unsent []byte
+}
+
+func (c *unsentConn) Write(p []byte) (int, error) {
+	if c.unsent != nil {
+		_, err := c.Conn.Write(c.unsent)
+		if c.unsent = nil; err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Write(p)
 }
 
 func (l *handover) pop() (handed, error) {

@@ -22,8 +22,10 @@ import (
 
 // Case 49: a drain closes with 1001 and says nothing else; nobody new gets in;
 // Serve ends by itself.
-func TestDrain(t *testing.T) {
-	in := start(t, nil)
+func TestDrain(t *testing.T) { onBoth(t, testDrain) }
+
+func testDrain(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	var cs []*client
 	for i := range 10 {
 		c := in.dial("/")
@@ -69,8 +71,10 @@ func TestDrain(t *testing.T) {
 }
 
 // Clients that do not answer the close are dropped when the time is over.
-func TestDrainIsBounded(t *testing.T) {
-	in := start(t, nil)
+func TestDrainIsBounded(t *testing.T) { onBoth(t, testDrainIsBounded) }
+
+func testDrainIsBounded(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	c := in.dial("/")
 	c.join(hash, pid("a"))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -148,8 +152,10 @@ func TestLoopbackIsNotCounted(t *testing.T) {
 	}
 }
 
-func TestConnectionLimits(t *testing.T) {
-	in := start(t, func(c *Config, _ *tracker.Config) { c.MaxConns, c.AllowPrivate = 2, true })
+func TestConnectionLimits(t *testing.T) { onBoth(t, testConnectionLimits) }
+
+func testConnectionLimits(t *testing.T, e engine) {
+	in := e.start(t, func(c *Config, _ *tracker.Config) { c.MaxConns, c.AllowPrivate = 2, true })
 	a, b := in.dial("/"), in.dial("/")
 	a.join(hash, pid("a"))
 	status := func(in *instance) int {
@@ -173,7 +179,7 @@ func TestConnectionLimits(t *testing.T) {
 		t.Errorf("after one left: %d", got)
 	}
 
-	one := start(t, func(c *Config, _ *tracker.Config) { c.MaxConnsPerIP, c.AllowPrivate = 1, false })
+	one := e.start(t, func(c *Config, _ *tracker.Config) { c.MaxConnsPerIP, c.AllowPrivate = 1, false })
 	one.dial("/").join(hash, pid("a"))
 	if got := status(one); got != http.StatusTooManyRequests {
 		t.Errorf("second connection of one address: %d", got)
@@ -193,14 +199,16 @@ func TestConnectionLimits(t *testing.T) {
 }
 
 // Cases 31 and the rows on origins and paths.
-func TestTurnedAway(t *testing.T) {
+func TestTurnedAway(t *testing.T) { onBoth(t, testTurnedAway) }
+
+func testTurnedAway(t *testing.T, e engine) {
 	deny := filepath.Join(t.TempDir(), "deny")
 	os.WriteFile(deny, []byte(strings.Repeat("61", 20)), 0o600)
 	rules, err := access.New(access.Config{DenyHashes: deny, DenyOrigins: []string{"https://evil.example"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := start(t, func(c *Config, tc *tracker.Config) {
+	in := e.start(t, func(c *Config, tc *tracker.Config) {
 		c.Access, tc.Access = rules, rules
 		c.Paths = []string{"/announce", "/private/{token}"}
 	})
@@ -238,14 +246,16 @@ func TestTurnedAway(t *testing.T) {
 }
 
 // A token in the URL reaches the rules.
-func TestTokenInURL(t *testing.T) {
+func TestTokenInURL(t *testing.T) { onBoth(t, testTokenInURL) }
+
+func testTokenInURL(t *testing.T, e engine) {
 	file := filepath.Join(t.TempDir(), "tokens")
 	os.WriteFile(file, []byte("sesame\n"), 0o600)
 	rules, err := access.New(access.Config{Tokens: file})
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := start(t, func(c *Config, tc *tracker.Config) {
+	in := e.start(t, func(c *Config, tc *tracker.Config) {
 		tc.Access = rules
 		c.Paths = []string{"/", "/t/{token}"}
 	})
@@ -259,8 +269,10 @@ func TestTokenInURL(t *testing.T) {
 }
 
 // Another protocol shares the port: its path and subprotocol together.
-func TestOtherProtocol(t *testing.T) {
-	in := start(t, func(c *Config, _ *tracker.Config) {
+func TestOtherProtocol(t *testing.T) { onBoth(t, testOtherProtocol) }
+
+func testOtherProtocol(t *testing.T, e engine) {
+	in := e.start(t, func(c *Config, _ *tracker.Config) {
 		c.Protocols = []Protocol{{Path: "/federation", Name: "peerservers.v1",
 			Handler: func(conn net.Conn, br *bufio.Reader, r *http.Request) {
 				defer conn.Close()
@@ -287,9 +299,11 @@ func TestOtherProtocol(t *testing.T) {
 }
 
 // A handler that never ends does not keep Serve from ending.
-func TestOtherProtocolIsAborted(t *testing.T) {
+func TestOtherProtocolIsAborted(t *testing.T) { onBoth(t, testOtherProtocolIsAborted) }
+
+func testOtherProtocolIsAborted(t *testing.T, e engine) {
 	begun, ended := make(chan struct{}), make(chan struct{})
-	in := start(t, func(c *Config, _ *tracker.Config) {
+	in := e.start(t, func(c *Config, _ *tracker.Config) {
 		c.Protocols = []Protocol{{Path: "/f", Name: "x", Handler: func(conn net.Conn, br *bufio.Reader, _ *http.Request) {
 			close(begun)
 			io.Copy(io.Discard, br)
@@ -307,8 +321,10 @@ func TestOtherProtocolIsAborted(t *testing.T) {
 
 // Slowloris: headers that never end are given up, and meanwhile others are
 // served, on the same port and whether or not they are TLS.
-func TestSlowloris(t *testing.T) {
-	in := start(t, func(c *Config, _ *tracker.Config) {
+func TestSlowloris(t *testing.T) { onBoth(t, testSlowloris) }
+
+func testSlowloris(t *testing.T, e engine) {
+	in := e.start(t, func(c *Config, _ *tracker.Config) {
 		c.HeaderTimeout = 300 * time.Millisecond
 		c.CertFile, c.KeyFile = writeCert(t, t.TempDir(), "one")
 	})
@@ -340,8 +356,10 @@ func TestSlowloris(t *testing.T) {
 	}
 }
 
-func TestBadHandshakes(t *testing.T) {
-	in := start(t, nil)
+func TestBadHandshakes(t *testing.T) { onBoth(t, testBadHandshakes) }
+
+func testBadHandshakes(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	const good = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 	for _, c := range []struct {
 		old, new string
@@ -375,8 +393,10 @@ func TestBadHandshakes(t *testing.T) {
 }
 
 // Behind proxies: the client is the nearest address that is not trusted.
-func TestForwarded(t *testing.T) {
-	in := start(t, func(c *Config, _ *tracker.Config) {
+func TestForwarded(t *testing.T) { onBoth(t, testForwarded) }
+
+func testForwarded(t *testing.T, e engine) {
+	in := e.start(t, func(c *Config, _ *tracker.Config) {
 		c.TrustedProxies = prefixes("127.0.0.0/8", "10.0.0.0/8", "2001:db8::/32")
 	})
 	for _, c := range []struct {
@@ -403,9 +423,11 @@ func TestForwarded(t *testing.T) {
 }
 
 // The PROXY protocol counts from trusted addresses only.
-func TestProxyProtocol(t *testing.T) {
+func TestProxyProtocol(t *testing.T) { onBoth(t, testProxyProtocol) }
+
+func testProxyProtocol(t *testing.T, e engine) {
 	for _, trusted := range []string{"127.0.0.0/8", "192.0.2.0/24"} {
-		in := start(t, func(c *Config, _ *tracker.Config) {
+		in := e.start(t, func(c *Config, _ *tracker.Config) {
 			c.TrustedProxies, c.ProxyProtocol = prefixes(trusted), true
 		})
 		nc, err := net.Dial("tcp", in.addr)
@@ -421,13 +443,11 @@ func TestProxyProtocol(t *testing.T) {
 			continue
 		}
 		c.join(hash, pid("a"))
-		in.srv.mu.Lock()
-		for k := range in.srv.conns {
-			if got := k.session.Client().Addr.String(); got != "203.0.113.7:40000" {
+		for _, session := range in.srv.sessions() {
+			if got := session.Client().Addr.String(); got != "203.0.113.7:40000" {
 				t.Errorf("client %s", got)
 			}
 		}
-		in.srv.mu.Unlock()
 		in.dial("/").join(hash, pid("b")) // without a header
 	}
 }

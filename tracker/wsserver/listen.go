@@ -37,25 +37,16 @@ func (l *listener) Accept() (net.Conn, error) {
 			abort(raw)
 			continue
 		}
-		return s.sniff(raw, nil, trusted, p), nil
+		c := &sniffConn{Conn: raw, raw: raw, s: s, place: p}
+		if trusted && s.cfg.ProxyProtocol {
+			// The header is read by the first Read or RemoteAddr, both in the
+			// connection's goroutine. It is optional, because a balancer's
+			// health checks come without.
+			c.Conn = proxyproto.NewConn(raw, proxyproto.WithPolicy(proxyproto.USE),
+				proxyproto.SetReadHeaderTimeout(s.cfg.HeaderTimeout))
+		}
+		return c, nil
 	}
-}
-
-// sniff wraps a socket that has its place in the limits. head is what has been
-// read from it, trusted that it comes from a proxy.
-func (s *Server) sniff(raw net.Conn, head []byte, trusted bool, p place) net.Conn {
-	c := &sniffConn{Conn: raw, raw: raw, s: s, place: p}
-	if len(head) > 0 {
-		c.Conn = &replayConn{Conn: raw, head: head}
-	}
-	if trusted && s.cfg.ProxyProtocol {
-		// The header is read by the first Read or RemoteAddr, both in the
-		// connection's goroutine. It is optional, because a balancer's
-		// health checks come without.
-		c.Conn = proxyproto.NewConn(c.Conn, proxyproto.WithPolicy(proxyproto.USE),
-			proxyproto.SetReadHeaderTimeout(s.cfg.HeaderTimeout))
-	}
-	return c
 }
 
 // tlsHandshake is the first byte of a TLS connection: the content type of its
@@ -68,6 +59,10 @@ type sniffConn struct {
 	raw      net.Conn // the socket
 	s        *Server
 	place    place
+	// Of a socket that comes from a loop: the client's address, and the TLS
+	// that it has already.
+	addr   netip.AddrPort
+	secure net.Conn
 
 	plain atomic.Bool // decided: no TLS
 	tls   atomic.Pointer[tls.Conn]
@@ -119,8 +114,22 @@ func (c *sniffConn) Close() error {
 	return c.Conn.Close()
 }
 
+// RemoteAddr is the client's address.
+func (c *sniffConn) RemoteAddr() net.Addr {
+	if c.addr.IsValid() {
+		return net.TCPAddrFromAddrPort(c.addr)
+	}
+	return c.Conn.RemoteAddr()
+}
+
+// isTLS reports whether what is read has been encrypted.
+func (c *sniffConn) isTLS() bool { return c.secure != nil || c.tls.Load() != nil }
+
 // CloseWrite says that nothing more will be sent.
 func (c *sniffConn) CloseWrite() error {
+	if c.secure != nil {
+		return closeWrite(c.secure)
+	}
 	if t := c.tls.Load(); t != nil {
 		return t.CloseWrite()
 	}

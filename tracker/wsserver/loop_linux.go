@@ -54,6 +54,11 @@ type loop struct {
 	// deflater compresses for all of them; nil until one takes it.
 	deflater *deflater
 
+	// What was decrypted last, and encrypted.
+	plain, sealed []byte
+	warm          int // connections with ciphers
+	cooling       int // the last one looked at for being silent
+
 	listeners []*loopListener
 	resume    uint32 // when to accept again; 0: accepting
 	warnAt    uint32 // when to say so again
@@ -136,7 +141,10 @@ func (l *loop) run() {
 			l.failed <- fmt.Errorf("event loop: %w", err)
 			return
 		}
-		l.unrest()
+		if l.tick != l.wheel.now {
+			l.unrest()
+			l.cool()
+		}
 		l.wheel.advance(l.tick, l.look)
 		for i := range events {
 			l.event(&events[i])
@@ -168,6 +176,9 @@ func (l *loop) timeout() int {
 		return 0
 	}
 	ticks, ok := l.wheel.wait()
+	if l.warm > 0 {
+		ticks, ok = 1, true
+	}
 	if l.resume != 0 && (!ok || ticks > l.resume-l.tick) {
 		ticks, ok = max(l.resume, l.tick+1)-l.tick, true
 	}

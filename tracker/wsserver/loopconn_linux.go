@@ -12,6 +12,7 @@ import (
 	"github.com/draeder/peerservers/tracker"
 	"github.com/draeder/peerservers/tracker/epoll"
 	"github.com/draeder/peerservers/tracker/wire"
+	"github.com/draeder/peerservers/tracker/wsserver/tlsstream"
 )
 
 // loopConn is one socket of a loop. There may be a great many, most of which
@@ -25,6 +26,7 @@ type loopConn struct {
 	in      *partial         // nil while nothing has arrived in part
 	socket  *ipGroup         // its places in the limits, if flagged as held
 	client  *ipGroup
+	tls     tlsstream.Stream // nil without TLS, and until the handshake is over
 	pace    pace
 
 	fd     int32
@@ -53,7 +55,7 @@ const (
 	stateDead    // to be buried
 )
 
-type connFlags uint8
+type connFlags uint16
 
 const (
 	holdsSocket connFlags = 1 << iota // has a place in the limits
@@ -63,6 +65,7 @@ const (
 	deaf       // is not watched for what arrives: it has all arrived
 	wantsReset // is to be aborted
 	wasOpen    // has been a client
+	isWarm     // has ciphers, in loop.warm
 )
 
 func (c *loopConn) is(f connFlags) bool { return c.flags&f != 0 }
@@ -119,6 +122,14 @@ func (l *loop) hungUp(c *loopConn) {
 
 // arrived takes what was read from c, in memory that is used again.
 func (l *loop) arrived(c *loopConn, in []byte) {
+	if c.tls != nil && c.state <= stateOpen {
+		l.arrivedTLS(c, in)
+		return
+	}
+	l.arrivedPlain(c, in)
+}
+
+func (l *loop) arrivedPlain(c *loopConn, in []byte) {
 	switch c.state {
 	case stateRequest:
 		l.requested(c, in)
@@ -186,13 +197,10 @@ func (c *loopConn) message(msg []byte, op ws.OpCode, deflated bool) error {
 	} else {
 		l.echo(c, op, msg)
 	}
-	if c.mailed.Load()&closeAsked != 0 {
-		l.readMail()
-	}
 	if l.queued >= flushAt {
 		l.flush()
 	}
-	if c.state != stateOpen {
+	if c.state != stateOpen || c.mailed.Load()&closeAsked != 0 {
 		return errClosing
 	}
 	return nil
@@ -332,6 +340,7 @@ func (l *loop) finish(c *loopConn) {
 		c.session.Close()
 	}
 	l.dec.drop(&c.in)
+	l.sayGoodbye(c)
 	l.discard(c)
 	l.forget(c)
 	l.remove(c)

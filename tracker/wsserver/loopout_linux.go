@@ -15,6 +15,8 @@ import (
 type outgoing struct {
 	buf  *buffer
 	done int // written of buf
+	// sealed: with TLS, buf is encrypted up to there.
+	sealed int
 
 	// since is when the client last took a good part of it, 0 while it takes
 	// all; taken is what it took since then.
@@ -92,11 +94,11 @@ func (l *loop) space(c *loopConn, n int) *buffer {
 	case len(o.buf.b)-o.done+n <= cap(o.buf.b)/2:
 		// What was written takes up most of it.
 		o.buf.b = o.buf.b[:copy(o.buf.b, o.buf.b[o.done:])]
-		o.done = 0
+		o.done, o.sealed = 0, max(o.sealed-o.done, 0)
 	default:
 		more := l.shelf.get(max(len(o.buf.b)-o.done+n, cap(o.buf.b)+1))
 		more.b = append(more.b, o.buf.b[o.done:]...)
-		o.done = 0
+		o.done, o.sealed = 0, max(o.sealed-o.done, 0)
 		l.shelf.put(o.buf)
 		o.buf = more
 	}
@@ -203,20 +205,30 @@ func (l *loop) write(c *loopConn) {
 		if c.state == stateOpen && (o.since == 0 || o.left() <= inPlace) {
 			l.putDue(c)
 		}
-		n := o.left()
-		if n == 0 {
+		if o.left() == 0 {
 			break
 		}
-		m, err := epoll.Write(int(c.fd), o.buf.b[o.done:])
-		if err != nil && err != unix.EAGAIN {
-			l.s.counts.writeFailed.Add(1)
-			l.doom(c, endWrite, true)
+		if c.tls != nil && o.done >= o.sealed {
+			if !l.seal(c) {
+				return
+			}
+			o.since = 0
+			continue
+		}
+		part := o.buf.b[o.done:]
+		if c.tls != nil {
+			part = o.buf.b[o.done:o.sealed]
+		}
+		m, ok := l.send(c, part)
+		if !ok {
 			return
 		}
 		o.done += m
 		l.totals.unsent -= int64(m)
-		l.totals.bytesOut += int64(m)
-		if m < n {
+		if c.tls == nil {
+			l.totals.bytesOut += int64(m)
+		}
+		if m < len(part) {
 			l.blocked(c, m)
 			return
 		}
@@ -230,6 +242,17 @@ func (l *loop) write(c *loopConn) {
 	if c.state == stateClosing {
 		l.sentAll(c)
 	}
+}
+
+// send writes as much of p as c takes; false if the connection is lost.
+func (l *loop) send(c *loopConn, p []byte) (int, bool) {
+	n, err := epoll.Write(int(c.fd), p)
+	if err != nil && err != unix.EAGAIN {
+		l.s.counts.writeFailed.Add(1)
+		l.doom(c, endWrite, true)
+		return 0, false
+	}
+	return n, true
 }
 
 // blocked: the client took m bytes and left some. WriteTimeout is for one that

@@ -15,13 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/draeder/peerservers/tracker/epoll"
+	"github.com/draeder/peerservers/tracker/wsserver/tlsstream"
 )
 
 // loopRequest is a socket before its upgrade.
 type loopRequest struct {
-	addr    netip.AddrPort // the socket's
-	trusted bool           // a proxy's
-	head    *buffer        // what has arrived, if not as a whole
+	addr      netip.AddrPort       // the client's, as far as it is known
+	header    bool                 // a PROXY header may come first
+	handshake *tlsstream.Handshake // while it is under way
+	head      *buffer              // what has arrived, if not as a whole
 }
 
 // accept takes sockets in.
@@ -114,13 +116,19 @@ func (l *loop) accepted(fd int, addr netip.AddrPort) {
 		return
 	}
 	c.socket, c.flags = p.ip, holdsSocket
-	c.request = &loopRequest{addr: addr, trusted: trusted}
+	c.request = &loopRequest{addr: addr, header: trusted && l.s.cfg.ProxyProtocol}
 	l.remind(c, c.heard+ticks(l.s.cfg.HeaderTimeout))
 }
 
 // requested takes bytes of a request.
 func (l *loop) requested(c *loopConn, in []byte) {
 	r := c.request
+	if r.handshake != nil {
+		if err := r.handshake.Feed(in); err != nil {
+			l.doom(c, endClosed, false)
+		}
+		return
+	}
 	if r.head != nil {
 		for len(r.head.b)+len(in) > cap(r.head.b) {
 			r.head = l.s.pool.grow(r.head)
@@ -128,22 +136,29 @@ func (l *loop) requested(c *loopConn, in []byte) {
 		r.head.b = append(r.head.b, in...)
 		in = r.head.b
 	}
-	switch rest, what := l.judge(c, in); what {
+	rest, what := l.judge(c, in)
+	switch what {
 	case isOpen:
 		if len(rest) > 0 {
 			l.decode(c, rest)
 		}
-		l.s.pool.put(r.head)
+	case isTLS:
+		l.beginTLS(c, rest)
 	case isOthers:
-		l.handOver(c, in)
+		l.handOver(c, rest)
+		return
 	case isBroken:
 		l.doom(c, endClosed, false)
+		return
 	case isPart:
 		if r.head == nil {
-			r.head = l.s.pool.get(len(in))
-			r.head.b = append(r.head.b, in...)
+			r.head = l.s.pool.get(len(rest))
 		}
+		r.head.b = append(r.head.b[:0], rest...) // moves it, if that
+		return
 	}
+	l.s.pool.put(r.head)
+	r.head = nil
 }
 
 // outcome is what the bytes that a socket began with are.
@@ -152,51 +167,51 @@ type outcome uint8
 const (
 	isPart   outcome = iota // not all of it has arrived
 	isOpen                  // a client's request, which has been granted
+	isTLS                   // the beginning of TLS
 	isOthers                // something for the portable engine
 	isBroken                // a PROXY header that is none
 )
 
 // judge looks at the first bytes of a socket, and upgrades it if they are the
 // request of a client that can be granted. All else, also what is to be
-// refused, is the portable engine's to answer.
+// refused, is the portable engine's to answer. It returns what has not been
+// dealt with.
 func (l *loop) judge(c *loopConn, in []byte) (rest []byte, _ outcome) {
-	rest, addr := in, c.request.addr
-	if c.request.trusted && l.s.cfg.ProxyProtocol {
+	if c.request.header {
 		n, client, what := proxied(in)
-		if what == isPart && len(in) > maxHeaderBytes {
-			return nil, isOthers
-		}
 		if what != isOpen {
-			return nil, what
+			return in, what
 		}
-		rest = in[n:]
+		c.request.header = false
+		in = in[n:]
 		if client.IsValid() {
-			addr = client
+			c.request.addr = client
 		}
 	}
-	if !startsLike(rest, "GET ") {
-		return nil, isOthers
+	if len(in) > 0 && in[0] == tlsHandshake && l.s.handshakes != nil && c.tls == nil {
+		return in, isTLS
 	}
-	n, ok := headEnd(rest)
+	if !startsLike(in, "GET ") {
+		return in, isOthers
+	}
+	n, ok := headEnd(in)
 	switch {
-	case !ok:
-		return nil, isOthers
-	case n > maxHeaderBytes || n == 0 && len(rest) > maxHeaderBytes:
-		return nil, isOthers
+	case !ok, n > maxHeaderBytes, n == 0 && len(in) > maxHeaderBytes:
+		return in, isOthers
 	case n == 0:
-		return nil, isPart
+		return in, isPart
 	}
-	l.src.Reset(rest[:n])
+	l.src.Reset(in[:n])
 	l.text.Reset(&l.src)
 	r, err := http.ReadRequest(l.text)
-	if err != nil || !plain(r, rest[:n]) {
-		return nil, isOthers
+	if err != nil || !plain(r, in[:n]) {
+		return in, isOthers
 	}
-	r.RemoteAddr = addr.String()
+	r.RemoteAddr = c.request.addr.String()
 	if !l.grant(c, r) {
-		return nil, isOthers
+		return in, isOthers
 	}
-	return rest[n:], isOpen
+	return in[n:], isOpen
 }
 
 // startsLike reports whether p begins with want, as far as it goes.
@@ -353,8 +368,11 @@ func (l *loop) putUpgrade(c *loopConn, r *http.Request) {
 
 // forget lets go of what c had before the upgrade.
 func (l *loop) forget(c *loopConn) {
-	if c.request != nil {
-		l.s.pool.put(c.request.head)
+	if r := c.request; r != nil {
+		if r.handshake != nil {
+			r.handshake.Abort()
+		}
+		l.s.pool.put(r.head)
 		c.request = nil
 	}
 }
@@ -365,17 +383,24 @@ const goingAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nCont
 
 // handOver gives a socket to the portable engine, with what it has read.
 func (l *loop) handOver(c *loopConn, in []byte) {
-	l.poller.Remove(int(c.fd))
 	h := handed{
-		fd: int(c.fd), head: bytes.Clone(in), trusted: c.request.trusted,
+		fd: int(c.fd), head: bytes.Clone(in), addr: c.request.addr, stream: c.tls,
 		place: place{c.socket, c.is(holdsSocket)},
 	}
+	if c.out.left() > 0 { // of the handshake
+		h.unsent = bytes.Clone(c.out.buf.b[c.out.done:])
+	}
+	l.discard(c)
+	l.cooled(c)
+	l.poller.Remove(int(c.fd))
 	l.forget(c)
 	l.remove(c)
 	c.state = stateDead
 	if !l.s.loops.handover.push(h) {
 		l.s.counts.refused[refuseDraining].Add(1)
-		epoll.Write(h.fd, []byte(goingAway))
+		if h.stream == nil {
+			epoll.Write(h.fd, []byte(goingAway))
+		}
 		h.drop(l.s)
 	}
 }

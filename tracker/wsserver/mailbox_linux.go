@@ -31,14 +31,16 @@ type letter struct {
 type letterKind uint8
 
 const (
-	letterPing  letterKind = 0xfe
-	letterClose letterKind = 0xff // the bytes are its code and reason
+	letterHandshake letterKind = 0xfd
+	letterPing      letterKind = 0xfe
+	letterClose     letterKind = 0xff // the bytes are the frame
 )
 
 // What has been asked of a connection and need not be asked again.
 const (
 	pingAsked uint32 = 1 << iota
 	closeAsked
+	handshakeAsked
 )
 
 // mail is letters in the order that they were posted in.
@@ -154,7 +156,7 @@ func (c *loopConn) Close(code int, reason string) {
 	}
 }
 
-// post puts a letter in. There are at most two for each connection at a time.
+// post puts a letter in. There are at most three for each connection at a time.
 func (b *mailbox) post(m letter, bytes []byte) {
 	b.mu.Lock()
 	if b.closed {
@@ -192,6 +194,9 @@ func (l *loop) open(t *letter, bytes []byte) {
 		l.askPing(c)
 	case letterClose:
 		l.closeWith(c, bytes)
+	case letterHandshake:
+		c.mailed.And(^handshakeAsked)
+		l.shake(c)
 	default:
 		if b := l.room(c, wire.MessageKind(t.kind), len(bytes)); b != nil {
 			from := len(b.b)

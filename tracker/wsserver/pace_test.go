@@ -43,7 +43,9 @@ func TestPace(t *testing.T) {
 
 // Frames that bring nothing, without end: one connection is closed with 1008
 // after the first thousand, and another notices nothing.
-func TestEmptyFloods(t *testing.T) {
+func TestEmptyFloods(t *testing.T) { onBoth(t, testEmptyFloods) }
+
+func testEmptyFloods(t *testing.T, e engine) {
 	for name, c := range map[string]struct{ begin, unit []byte }{
 		"12 million empty fragments":   {frame(opText, []byte("x")), frame(0, nil)},
 		"messages that begin with one": {nil, append(frame(opText, nil), frame(fin, []byte(`{"action":"scrape","info_hash":[]}`))...)},
@@ -53,7 +55,7 @@ func TestEmptyFloods(t *testing.T) {
 		"taking turns":                 {frame(opText, nil), append(frame(0, nil), frame(fin|opPong, nil)...)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in := start(t, nil)
+			in := e.start(t, nil)
 			witness := in.dial("/")
 			cl := in.dial("/")
 			cl.t = t

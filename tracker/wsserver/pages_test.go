@@ -14,8 +14,10 @@ import (
 )
 
 // Case 46: the pages, as their consumers read them.
-func TestStatsPages(t *testing.T) {
-	in := start(t, func(c *Config, _ *tracker.Config) { c.HashList = true })
+func TestStatsPages(t *testing.T) { onBoth(t, testStatsPages) }
+
+func testStatsPages(t *testing.T, e engine) {
+	in := e.start(t, func(c *Config, _ *tracker.Config) { c.HashList = true })
 	a, b := in.dial("/"), in.dial("/")
 	a.join(hash, pid("a"))
 	a.join(hash2, pid("a"))
@@ -97,8 +99,10 @@ func TestStatsPages(t *testing.T) {
 	}
 }
 
-func TestHashListIsOptIn(t *testing.T) {
-	in := start(t, nil)
+func TestHashListIsOptIn(t *testing.T) { onBoth(t, testHashListIsOptIn) }
+
+func testHashListIsOptIn(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	in.dial("/").join(hash, pid("a"))
 	if _, body := in.get("GET", "/stats.json"); strings.Contains(body, strings.Repeat("61", 20)) || strings.Contains(body, "PerInfoHash") {
 		t.Errorf("%s", body)
@@ -106,8 +110,10 @@ func TestHashListIsOptIn(t *testing.T) {
 }
 
 // The Host header is the reader's own, and must not become markup.
-func TestHomeEscapes(t *testing.T) {
-	in := start(t, nil)
+func TestHomeEscapes(t *testing.T) { onBoth(t, testHomeEscapes) }
+
+func testHomeEscapes(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Host = `x"><script>alert(1)</script>`
@@ -155,8 +161,10 @@ func TestClientTallyIsBounded(t *testing.T) {
 // The reference tracker's tests read its page by lines: what comes before and
 // after the first "torrents" counts as two, and each has one number, which no h
 // or v may precede.
-func TestStatsPageAsTheReferenceReadsIt(t *testing.T) {
-	in := start(t, nil)
+func TestStatsPageAsTheReferenceReadsIt(t *testing.T) { onBoth(t, testStatsPageAsTheReferenceReadsIt) }
+
+func testStatsPageAsTheReferenceReadsIt(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	in.dial("/").join(hash, pid("a"))
 	_, body := in.get("GET", "/stats")
 	var got []string
@@ -179,8 +187,10 @@ func TestStatsPageAsTheReferenceReadsIt(t *testing.T) {
 
 // A small server's numbers are those of this moment; a large one's are
 // counted less often, so that nobody can keep it counting.
-func TestStatsAge(t *testing.T) {
-	in := start(t, nil)
+func TestStatsAge(t *testing.T) { onBoth(t, testStatsAge) }
+
+func testStatsAge(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	for i := range 3 {
 		if _, body := in.get("GET", "/stats.json"); !strings.Contains(body, fmt.Sprintf(`"webSocketsCount":%d`, i)) {
 			t.Errorf("with %d clients: %s", i, body)

@@ -70,7 +70,7 @@ func (s *Server) secure(r *http.Request) bool {
 	if r.TLS != nil {
 		return true
 	}
-	if c, ok := r.Context().Value(connKey{}).(*sniffConn); ok && c.tls.Load() != nil {
+	if c, ok := r.Context().Value(connKey{}).(*sniffConn); ok && c.isTLS() {
 		return true
 	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)

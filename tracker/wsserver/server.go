@@ -14,20 +14,24 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/draeder/peerservers/tracker/wsserver/tlsstream"
 )
 
 // Server serves clients of one tracker. It is an http.Handler for programs
 // that have an HTTP server already; Serve is for those that have none.
 type Server struct {
-	cfg    Config
-	begun  time.Time // what moments are measured from
-	loops  loops
-	http   *http.Server
-	tls    *tls.Config // nil: no TLS
-	certs  *certs      // nil: not from files
-	limits limits
-	pool   buffers
-	counts counters
+	cfg   Config
+	begun time.Time // what moments are measured from
+	loops loops
+	// handshakes makes the loops' TLS; nil: no TLS.
+	handshakes *tlsstream.Server
+	http       *http.Server
+	tls        *tls.Config // nil: no TLS
+	certs      *certs      // nil: not from files
+	limits     limits
+	pool       buffers
+	counts     counters
 	// backlog is what is unsent over all connections.
 	backlog atomic.Int64
 	summary summary
@@ -70,6 +74,12 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("wsserver: %w", err)
 		}
 		s.tls = s.certs.config
+	}
+	if s.tls != nil {
+		s.handshakes = tlsstream.NewServer(tlsstream.Config{
+			TLS:        func() *tls.Config { return s.tls },
+			OwnRecords: s.cfg.TLSRecords,
+		})
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

@@ -8,8 +8,10 @@ import (
 
 // Case 1: any path, with and without an origin; neither a subprotocol nor an
 // extension is ever selected.
-func TestUpgradeOnAnyPath(t *testing.T) {
-	in := start(t, nil)
+func TestUpgradeOnAnyPath(t *testing.T) { onBoth(t, testUpgradeOnAnyPath) }
+
+func testUpgradeOnAnyPath(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	for i, path := range []string{"/", "/announce", "/x/y?z=1"} {
 		for j, headers := range [][]string{
 			nil,
@@ -29,8 +31,10 @@ func TestUpgradeOnAnyPath(t *testing.T) {
 
 // Case 2: a binary frame is as good as text; what comes back is text, which
 // recv insists on.
-func TestBinaryIsText(t *testing.T) {
-	in := start(t, nil)
+func TestBinaryIsText(t *testing.T) { onBoth(t, testBinaryIsText) }
+
+func testBinaryIsText(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	a, b := in.dial("/"), in.dial("/")
 	a.join(hash, pid("a"))
 	b.write(frame(fin|opBinary, []byte(announce(hash, pid("b"), "sdp-b"))))
@@ -43,8 +47,10 @@ func TestBinaryIsText(t *testing.T) {
 }
 
 // Case 3: fragments, with a ping between them, and an offer of 60 KB.
-func TestFragmentsAndLargeOffers(t *testing.T) {
-	in := start(t, nil)
+func TestFragmentsAndLargeOffers(t *testing.T) { onBoth(t, testFragmentsAndLargeOffers) }
+
+func testFragmentsAndLargeOffers(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	a, b := in.dial("/"), in.dial("/")
 	a.join(hash, pid("a"))
 	sdp := strings.Repeat("v=0 ", 15_000)
@@ -73,8 +79,10 @@ func TestFragmentsAndLargeOffers(t *testing.T) {
 
 // Case 3: a message above the limit closes with 1009, in one frame or in many,
 // and its sender leaves its swarms.
-func TestMessageTooBig(t *testing.T) {
-	in := start(t, nil)
+func TestMessageTooBig(t *testing.T) { onBoth(t, testMessageTooBig) }
+
+func testMessageTooBig(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	for name, send := range map[string]func(c *client){
 		"one frame": func(c *client) { c.write(frame(fin|opText, make([]byte, 256<<10+1))[:1000]) },
 		"fragments": func(c *client) {
@@ -105,8 +113,10 @@ func TestMessageTooBig(t *testing.T) {
 
 // Cases 5 and 6: what is no request leaves the connection open; every answer
 // has an action and a string info_hash.
-func TestGarbage(t *testing.T) {
-	in := start(t, nil)
+func TestGarbage(t *testing.T) { onBoth(t, testGarbage) }
+
+func testGarbage(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	c := in.dial("/")
 	for _, text := range []string{"garbage", "", "null", "[]", "5", `{"action":"wat","info_hash":"` + hash + `"}`, `{}`,
 		`{"action":"scrape","info_hash":5}`, `{"action":"announce"}`} {
@@ -131,8 +141,10 @@ func TestGarbage(t *testing.T) {
 }
 
 // Sixteen frames within a minute that are no JSON objects: no client.
-func TestStrikes(t *testing.T) {
-	in := start(t, nil)
+func TestStrikes(t *testing.T) { onBoth(t, testStrikes) }
+
+func testStrikes(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	c := in.dial("/")
 	for range 16 {
 		c.send("garbage")
@@ -141,8 +153,10 @@ func TestStrikes(t *testing.T) {
 }
 
 // An offer is answered: byte for byte both ways, nothing to whoever answers.
-func TestOfferAndAnswer(t *testing.T) {
-	in := start(t, nil)
+func TestOfferAndAnswer(t *testing.T) { onBoth(t, testOfferAndAnswer) }
+
+func testOfferAndAnswer(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	a, b := in.dial("/"), in.dial("/")
 	a.join(hash, pid("a"))
 	b.send(`{"action":"announce","info_hash":"` + hash + `","peer_id":"` + pid("b") + `","left":0,"numwant":1,` +

@@ -80,8 +80,10 @@ func (c *client) expectCloseOnly(code int) {
 }
 
 // ws and wss on one port, HTTP too, and they meet.
-func TestTLSOnTheSamePort(t *testing.T) {
-	in := start(t, func(c *Config, _ *tracker.Config) { c.CertFile, c.KeyFile = writeCert(t, t.TempDir(), "one") })
+func TestTLSOnTheSamePort(t *testing.T) { onBoth(t, testTLSOnTheSamePort) }
+
+func testTLSOnTheSamePort(t *testing.T, e engine) {
+	in := e.start(t, func(c *Config, _ *tracker.Config) { c.CertFile, c.KeyFile = writeCert(t, t.TempDir(), "one") })
 	conf := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}}
 	secure := in.dialTLS(conf)
 	if p := secure.ConnectionState().NegotiatedProtocol; p != "http/1.1" {
@@ -119,8 +121,10 @@ func TestTLSOnTheSamePort(t *testing.T) {
 }
 
 // Without a certificate, what looks like TLS is a bad request and no more.
-func TestTLSWithoutCertificate(t *testing.T) {
-	in := start(t, nil)
+func TestTLSWithoutCertificate(t *testing.T) { onBoth(t, testTLSWithoutCertificate) }
+
+func testTLSWithoutCertificate(t *testing.T, e engine) {
+	in := e.start(t, nil)
 	raw, err := net.Dial("tcp", in.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -135,9 +139,11 @@ func TestTLSWithoutCertificate(t *testing.T) {
 
 // A renewed certificate is used by the next handshake; open connections stay.
 // Files that do not fit each other leave the old one in use.
-func TestCertificateReload(t *testing.T) {
+func TestCertificateReload(t *testing.T) { onBoth(t, testCertificateReload) }
+
+func testCertificateReload(t *testing.T, e engine) {
 	dir := t.TempDir()
-	in := start(t, func(c *Config, _ *tracker.Config) { c.CertFile, c.KeyFile = writeCert(t, dir, "one") })
+	in := e.start(t, func(c *Config, _ *tracker.Config) { c.CertFile, c.KeyFile = writeCert(t, dir, "one") })
 	name := func() string {
 		nc := in.dialTLS(&tls.Config{InsecureSkipVerify: true})
 		defer nc.Close()
@@ -180,8 +186,10 @@ func TestCertificateReload(t *testing.T) {
 
 // A program brings its own certificates, another protocol that ends with the
 // handshake, and pages, which do not hide the server's.
-func TestTLSFromElsewhere(t *testing.T) {
-	in := start(t, func(c *Config, _ *tracker.Config) {
+func TestTLSFromElsewhere(t *testing.T) { onBoth(t, testTLSFromElsewhere) }
+
+func testTLSFromElsewhere(t *testing.T, e engine) {
+	in := e.start(t, func(c *Config, _ *tracker.Config) {
 		pair, err := tls.LoadX509KeyPair(writeCert(t, t.TempDir(), "one"))
 		if err != nil {
 			t.Fatal(err)
