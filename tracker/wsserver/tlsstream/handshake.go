@@ -237,9 +237,7 @@ func (h *Handshake) read(p []byte, left *int) (int, error) {
 	defer h.mu.Unlock()
 	for !h.aborted && *left == 0 && !recordAt(h.in) {
 		h.mu.Unlock()
-		<-h.s.compute
-		<-h.wake
-		h.s.compute <- struct{}{}
+		h.idle(func() { <-h.wake })
 		h.mu.Lock()
 	}
 	if h.aborted {

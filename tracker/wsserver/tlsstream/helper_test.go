@@ -81,11 +81,16 @@ func shake(t testing.TB, s *Server, raw net.Conn, cut int) (Stream, []byte, Info
 	})
 	defer h.Abort()
 	buf := make([]byte, 4096)
+	flush := func() {
+		if out := h.Output(nil); len(out) > 0 {
+			raw.Write(out)
+		}
+	}
 	for {
 		raw.SetReadDeadline(time.Now().Add(hang))
-		raw.Write(h.Output(nil))
+		flush()
 		if done, stream, rest, info, err := h.Done(); done {
-			raw.Write(h.Output(nil))
+			flush()
 			mu.Lock()
 			over = true
 			mu.Unlock()

@@ -38,8 +38,8 @@ type Server struct {
 	mu     sync.Mutex
 	queue  queue
 	counts Stats
-	// logging is made of base, the last that Config.TLS has returned.
-	base, logging *tls.Config
+	// wrapped is made of base, the last that Config.TLS has returned.
+	base, wrapped *tls.Config
 }
 
 // Stats says how handshakes ended since the start, and how many there are.
@@ -119,18 +119,4 @@ func (s *Server) startLocked() {
 	for h := s.queue.pop(); h != nil; h = s.queue.pop() {
 		go h.run()
 	}
-}
-
-// config is the configuration of a handshake.
-func (s *Server) config() *tls.Config {
-	base := s.cfg.TLS()
-	if !s.cfg.OwnRecords {
-		return base
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.base != base {
-		s.base, s.logging = base, logging(base)
-	}
-	return s.logging
 }

@@ -35,8 +35,8 @@ func (s *standard) Open(dst, in []byte) ([]byte, error) {
 		}
 		n, err := s.conn.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
-		if err == errAgain {
-			break
+		if err == errAgain || err == nil && len(s.wire.in) == 0 && len(dst) < cap(dst) {
+			break // the next Read would be for nothing
 		}
 		s.err = err
 	}
@@ -54,9 +54,10 @@ func (s *standard) Seal(dst, plain []byte) []byte {
 	}
 	// Some 30 bytes for each record, which holds 1 KiB at least.
 	dst = slices.Grow(dst, len(plain)+len(plain)/32+64)
-	s.wire.out = &dst
+	s.wire.out, s.wire.sealing = dst, true
 	s.conn.Write(plain) // fails only after an alert
-	s.wire.out = nil
+	dst = s.wire.out
+	s.wire.out, s.wire.sealing = nil, false
 	return dst
 }
 
@@ -93,9 +94,10 @@ func (again) Temporary() bool { return true }
 type wire struct {
 	handshake *Handshake
 
-	in   []byte  // of the caller of Open
-	out  *[]byte // of the caller of Seal, else said
-	said []byte
+	in      []byte // of the caller of Open
+	out     []byte // of the caller of Seal, while sealing
+	said    []byte // what was written without being asked
+	sealing bool
 	// What is missing of the current record; and its header, as far as it is
 	// there while left is zero.
 	left   int
@@ -134,8 +136,8 @@ func (w *wire) Write(p []byte) (int, error) {
 	switch {
 	case w.handshake != nil:
 		return w.handshake.write(p)
-	case w.out != nil:
-		*w.out = append(*w.out, p...)
+	case w.sealing:
+		w.out = append(w.out, p...)
 	default:
 		w.said = append(w.said, p...)
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"io"
-	"slices"
 )
 
 // takeover collects the secrets of a handshake, as crypto/tls logs them, so that
@@ -52,37 +51,6 @@ func (t *takeover) Write(line []byte) (int, error) {
 		return t.log.Write(line)
 	}
 	return len(line), nil
-}
-
-// logging returns a copy of base whose handshakes log their secrets each to
-// its own takeover. The copy is made once for all handshakes, because session
-// ticket keys that crypto/tls makes and replaces belong to one Config. What
-// differs for each handshake comes from GetConfigForClient, of whose result
-// crypto/tls uses all but those keys.
-func logging(base *tls.Config) *tls.Config {
-	outer := base.Clone()
-	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		use := base
-		if base.GetConfigForClient != nil {
-			c, err := base.GetConfigForClient(hello)
-			if err != nil {
-				return nil, err
-			}
-			if c != nil {
-				use = c
-			}
-		}
-		w, ok := hello.Conn.(*wire)
-		if !ok || w.handshake == nil || !slices.Contains(hello.SupportedVersions, tls.VersionTLS13) {
-			return use, nil
-		}
-		t := &takeover{log: use.KeyLogWriter}
-		w.handshake.takeover = t
-		use = use.Clone()
-		use.KeyLogWriter = t
-		return use, nil
-	}
-	return outer
 }
 
 // stream returns the stream that follows the handshake, or nil if there is
