@@ -44,7 +44,7 @@ type netConn struct {
 	end    error // what Read returns when plain is empty
 }
 
-var errClosedWrite = errors.New("tlsstream: write after close_notify")
+var errClosedWrite = errors.New("tlsstream: write after close_notify or a fault")
 
 // NetConn is the connection below, as tls.Conn's.
 func (c *netConn) NetConn() net.Conn { return c.Conn }
