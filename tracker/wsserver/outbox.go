@@ -43,9 +43,9 @@ type outbox struct {
 	mu      sync.Mutex
 	pending *buffer // frames that no writer has taken yet
 	unsent  int     // bytes in pending and in the batch being written
-	// Control frames wait outside of pending, so that a client which pings
-	// and never reads cannot fill it: one pong answers all pings before it
-	// (RFC 6455, 5.5.3).
+	// Control frames wait outside of pending once there is something in it, so
+	// that a client which pings and never reads cannot fill it: one pong
+	// answers all pings before it (RFC 6455, 5.5.3).
 	pingDue bool
 	pongDue bool
 	pong    []byte
@@ -175,13 +175,30 @@ func (o *outbox) sendPing() {
 	o.mu.Unlock()
 }
 
-// sendPong answers the latest ping.
+// pongsInPlace is how much may be unsent while a pong still goes where it
+// belongs between the messages.
+const pongsInPlace = 4 << 10
+
+// sendPong answers a ping: each one for a client that reads, the latest for
+// one that does not.
 func (o *outbox) sendPong(payload []byte) {
 	o.mu.Lock()
-	o.pongDue = true
-	o.pong = append(o.pong[:0], payload...)
+	defer o.mu.Unlock()
+	if o.dead || o.closing != nil {
+		return
+	}
+	if o.pongDue || o.unsent > pongsInPlace {
+		o.pongDue = true
+		o.pong = append(o.pong[:0], payload...)
+	} else {
+		if o.pending == nil {
+			o.pending = o.pool.get(2 + len(payload))
+		}
+		o.pending.b = appendControl(o.pending.b, ws.OpPong, payload)
+		o.unsent += 2 + len(payload)
+		o.total.Add(int64(2 + len(payload)))
+	}
 	o.kick()
-	o.mu.Unlock()
 }
 
 // close ends the conversation with a close frame, after what is there already.

@@ -364,8 +364,8 @@ func TestHardBacklog(t *testing.T) {
 	})
 }
 
-// As many pings as there may be from a client that does not read: one pong is
-// due.
+// As many pings as there may be from a client that does not read: after a
+// few, one pong is due.
 func TestPingFlood(t *testing.T) {
 	virtual(t, func(w *world) {
 		r := w.connect(true)
@@ -373,7 +373,7 @@ func TestPingFlood(t *testing.T) {
 			r.cl.write(frame(fin|opPing, fmt.Appendf(nil, "%0125d", i)))
 		}
 		synctest.Wait()
-		if n := w.srv.backlog.Load(); n > 1024 {
+		if n := w.srv.backlog.Load(); n > pongsInPlace+1024 {
 			t.Errorf("a backlog of %d bytes", n)
 		}
 	})
