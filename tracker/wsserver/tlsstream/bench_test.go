@@ -139,3 +139,17 @@ func benchStream(b *testing.B, f func(*testing.B, *tls.Conn, net.Conn, Stream, i
 		}
 	}
 }
+
+// BenchmarkIdle is what it costs to make both ciphers of an own stream again.
+func BenchmarkIdle(b *testing.B) {
+	for _, suite := range suites {
+		b.Run(tls.CipherSuiteName(suite), func(b *testing.B) {
+			o, _ := newPeer(b, suite)
+			for b.Loop() {
+				o.Idle()
+				o.read.cipher()
+				o.write.cipher()
+			}
+		})
+	}
+}

@@ -106,12 +106,13 @@ func (h *Handshake) Output(dst []byte) []byte {
 }
 
 // Done reports whether the handshake is over: with a stream, and in rest what
-// was fed to the handshake and belongs to the stream, or with an error. What
-// Output has is to be sent in both cases: with an error, it is the alert.
+// was fed to the handshake and belongs to the stream, or with an error. It is
+// not over before Output has given all that is to be sent, the alert with an
+// error: what is said between the two calls is not lost.
 func (h *Handshake) Done() (done bool, s Stream, rest []byte, info Info, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.done {
+	if !h.done || len(h.out) > 0 {
 		return false, nil, nil, Info{}, nil
 	}
 	rest, h.in = h.in, nil

@@ -81,16 +81,12 @@ func shake(t testing.TB, s *Server, raw net.Conn, cut int) (Stream, []byte, Info
 	})
 	defer h.Abort()
 	buf := make([]byte, 4096)
-	flush := func() {
+	for {
+		raw.SetReadDeadline(time.Now().Add(hang))
 		if out := h.Output(nil); len(out) > 0 {
 			raw.Write(out)
 		}
-	}
-	for {
-		raw.SetReadDeadline(time.Now().Add(hang))
-		flush()
 		if done, stream, rest, info, err := h.Done(); done {
-			flush()
 			mu.Lock()
 			over = true
 			mu.Unlock()

@@ -19,7 +19,9 @@ const (
 // returned already is the caller's business. Reads and writes may be concurrent,
 // Close sends a close_notify, and CloseWrite only that.
 func NetConn(raw net.Conn, s Stream, rest []byte) net.Conn {
-	return &netConn{Conn: raw, stream: s, rest: rest}
+	c := &netConn{Conn: raw, stream: s, rest: rest}
+	c.plain, c.end = s.Open(nil, nil) // the end may have been seen already
+	return c
 }
 
 // netConn has three locks, taken in this order.

@@ -185,3 +185,17 @@ func TestNetConnHalfClose(t *testing.T) {
 		}
 	})
 }
+
+// TestNetConnEnded: an end that came before it was a net.Conn is one.
+func TestNetConnEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, p := newPeer(t, suites[0])
+		if _, err := o.Open(nil, p.say(typeAlert, 0, 1, 0)); err != io.EOF {
+			t.Fatal(err)
+		}
+		_, raw := net.Pipe()
+		if _, err := NetConn(raw, o, nil).Read(make([]byte, 9)); err != io.EOF {
+			t.Errorf("read: %v", err)
+		}
+	})
+}

@@ -119,6 +119,7 @@ func TestFaults(t *testing.T) {
 		"too much content":         {func(p *peer) []byte { return p.say(typeApplication, 0, make([]byte, maxPlain+1)...) }, alertRecordOverflow},
 		"too much padding":         {func(p *peer) []byte { return p.say(typeApplication, maxPlain, 'x') }, alertRecordOverflow},
 		"replayed":                 {func(p *peer) []byte { r := app(p); return append(r, r...) }, alertBadRecordMAC},
+		"reordered":                {func(p *peer) []byte { r := app(p); return append(app(p), r...) }, alertBadRecordMAC},
 		"left out":                 {func(p *peer) []byte { app(p); return app(p) }, alertBadRecordMAC},
 		"key of before the update": {func(p *peer) []byte { old := *p; return append(p.update(0), app(&old)...) }, alertBadRecordMAC},
 		"empty handshake":          {func(p *peer) []byte { return p.say(typeHandshake, 3) }, alertUnexpectedMessage},
