@@ -23,7 +23,8 @@
 //	with scrape_all strict_ids  settings of the tracker
 //
 // Kinds of target: core (no framing, virtual time), server (WebSocket over
-// in-memory connections, virtual time), sockets (WebSocket over loopback,
+// in-memory connections, virtual time; and over loopback to event loops whose
+// clock the talk puts forward), sockets (WebSocket over loopback,
 // real time, so no advance), federated (two nodes; the first, third, ...
 // connection opened is on node 1, the others on node 2, unless node= says
 // otherwise).

@@ -2,52 +2,97 @@ package trackertest_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/draeder/peerservers/tracker"
 	"github.com/draeder/peerservers/tracker/trackertest"
 	"github.com/draeder/peerservers/tracker/wsserver"
 )
 
-// runServer runs a talk against the server in a bubble, over pipes: nothing
-// of the server is left out but the kernel, and time is virtual.
+// runServer runs a talk against the portable engine in a bubble, over pipes:
+// nothing of the server is left out but the kernel, and time is virtual.
 func runServer(t *testing.T, talk *trackertest.Talk) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipes()
 		w := &trackertest.Sockets{Dial: l.dial, Virtual: true}
-		defer serve(t, talk, dir, w, l)()
+		defer serve(t, talk, dir, w, l, wsserver.Config{})()
 		check(t, talk, w)
 	})
 }
 
-// runSockets runs a talk against the server over loopback, in real time.
+// runSockets runs a talk against the portable engine over loopback, in real
+// time.
 func runSockets(t *testing.T, talk *trackertest.Talk) {
+	l := listen(t)
+	w := &trackertest.Sockets{Dial: func(string) (net.Conn, error) {
+		return net.Dial("tcp", l.Addr().String())
+	}}
+	defer serve(t, talk, t.TempDir(), w, l, wsserver.Config{Engine: wsserver.EnginePortable})()
+	check(t, talk, w)
+}
+
+// runLoops runs a talk against the event loops, over loopback, as nothing else
+// will do for them. Time also passes when the talk says so: the clock of loops
+// and tracker is put forward, and a request makes the loops look at it.
+func runLoops(t *testing.T, talk *trackertest.Talk) {
+	if runtime.GOOS != "linux" {
+		t.Skip("event loops need Linux")
+	}
+	l := listen(t)
+	var passed atomic.Int64
+	w := &trackertest.Sockets{Dial: func(from string) (net.Conn, error) {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		if err == nil && from != "" {
+			_, err = fmt.Fprintf(nc, "PROXY TCP4 %s 127.0.0.1 40000 80\r\n", from)
+		}
+		return nc, err
+	}}
+	w.Pass = func(d time.Duration) error {
+		passed.Add(int64(d))
+		if _, err := w.Get("/health", ""); err != nil {
+			return err
+		}
+		w.Tracker.Sweep()
+		return nil
+	}
+	defer serve(t, talk, t.TempDir(), w, l, wsserver.Config{
+		Engine:         wsserver.EngineLoops,
+		Now:            func() time.Time { return time.Now().Add(time.Duration(passed.Load())) },
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, ProxyProtocol: true,
+	})()
+	check(t, talk, w)
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &trackertest.Sockets{Dial: func(string) (net.Conn, error) {
-		return net.Dial("tcp", l.Addr().String())
-	}}
-	defer serve(t, talk, t.TempDir(), w, l)()
-	check(t, talk, w)
+	return l
 }
 
 // serve starts a server for w; the function it returns ends it.
-func serve(t *testing.T, talk *trackertest.Talk, dir string, w *trackertest.Sockets, l net.Listener) (stop func()) {
+func serve(t *testing.T, talk *trackertest.Talk, dir string, w *trackertest.Sockets, l net.Listener, scfg wsserver.Config) (stop func()) {
 	t.Helper()
 	cfg, err := talk.Config(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.Now = scfg.Now
 	if w.Tracker, err = tracker.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	srv, err := wsserver.New(wsserver.Config{Tracker: w.Tracker, Access: cfg.Access, AllowPrivate: true})
+	scfg.Tracker, scfg.Access, scfg.AllowPrivate = w.Tracker, cfg.Access, true
+	srv, err := wsserver.New(scfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ var targets = []target{
 	{"core", trackertest.KindCore, runCore},
 	{"server in memory", trackertest.KindServer, runServer},
 	{"server over sockets", trackertest.KindSockets, runSockets},
+	{"loops", trackertest.KindServer, runLoops},
 	{"pair", trackertest.KindFederated, runPair},
 	{"two nodes", trackertest.KindFederated, runLinks},
 }

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -27,6 +28,8 @@ type webSocket struct {
 	br    *bufio.Reader
 	inbox Inbox
 	done  chan struct{} // closed when the reader has ended
+	// ponging counts the answers to pings that are on their way.
+	ponging atomic.Int32
 
 	writing sync.Mutex
 	closing bool // a close frame was sent; guarded by writing
@@ -130,7 +133,11 @@ func (c *webSocket) frame(op ws.OpCode, payload []byte) {
 	switch op {
 	case ws.OpPing:
 		c.inbox.Pinged()
-		go c.pong(payload)
+		c.ponging.Add(1)
+		go func() {
+			c.pong(payload)
+			c.ponging.Add(-1)
+		}()
 	case ws.OpPong:
 		c.fire(c.pongs, string(payload))
 	case ws.OpText:
@@ -153,6 +160,13 @@ func (c *webSocket) pong(payload []byte) {
 	case <-c.done:
 	case <-t.C:
 		c.write(ws.OpPong, payload, 1)
+	}
+}
+
+// answered returns when the pings that have arrived are answered.
+func (c *webSocket) answered() {
+	for c.ponging.Load() != 0 {
+		time.Sleep(pongDelay / 10)
 	}
 }
 

@@ -96,8 +96,8 @@ type Config struct {
 	HashList bool
 	// Log gets what an operator should see; nil discards it.
 	Log *slog.Logger
-	// Now is the clock of the event loops; nil is time.Now. The portable
-	// engine's timers are the system's.
+	// Now is the clock of the event loops and of the statistics' age; nil is
+	// time.Now. The portable engine's timers are the system's.
 	Now func() time.Time
 
 	// pretend, for tests, says where a loop's socket is from.

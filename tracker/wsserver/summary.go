@@ -80,12 +80,12 @@ type counted struct {
 func (s *Server) summarise() counted {
 	s.summary.mu.Lock()
 	defer s.summary.mu.Unlock()
-	if s.summary.at.IsZero() || time.Since(s.summary.at) > maxAge(s.summary.took) {
+	if s.summary.at.IsZero() || s.cfg.Now().Sub(s.summary.at) > maxAge(s.summary.took) {
 		sessions := s.sessions() // loops may let one wait for theirs, which costs nothing
 		began := time.Now()
 		s.summary.last = s.count(sessions)
-		s.summary.at = time.Now()
-		s.summary.took = s.summary.at.Sub(began)
+		s.summary.took = time.Since(began)
+		s.summary.at = s.cfg.Now()
 	}
 	return s.summary.last
 }
