@@ -15,8 +15,8 @@ const (
 )
 
 // compressing runs a server that compresses.
-func compressing(t *testing.T, echo bool) *instance {
-	return start(t, func(c *Config, _ *tracker.Config) { c.Compress, c.Echo = 200, echo })
+func (e engine) compressing(t *testing.T, echo bool) *instance {
+	return e.start(t, func(c *Config, _ *tracker.Config) { c.Compress, c.Echo = 200, echo })
 }
 
 // recvPlain reads a data frame and says whether it was compressed.
@@ -39,7 +39,7 @@ func (c *client) recvPlain() (op byte, compressed bool, text string) {
 func TestDeflateIsNegotiated(t *testing.T) { onBoth(t, testDeflateIsNegotiated) }
 
 func testDeflateIsNegotiated(t *testing.T, e engine) {
-	in := compressing(t, false)
+	in := e.compressing(t, false)
 	const want = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 	for offer, want := range map[string]string{
 		offersThis: want,
@@ -62,8 +62,10 @@ func testDeflateIsNegotiated(t *testing.T, e engine) {
 // Messages come back as they were sent, compressed, in pieces, with pings
 // between them, or neither; what is short, or does not gain, or has no room in
 // the window is not compressed.
-func TestDeflateEcho(t *testing.T) {
-	in := compressing(t, true)
+func TestDeflateEcho(t *testing.T) { onBoth(t, testDeflateEcho) }
+
+func testDeflateEcho(t *testing.T, e engine) {
+	in := e.compressing(t, true)
 	rng := rand.New(rand.NewPCG(11, 12))
 	noise := make([]byte, 5000)
 	for i := range noise {
@@ -124,8 +126,10 @@ func TestDeflateEcho(t *testing.T) {
 }
 
 // Peers with and without compression understand each other.
-func TestDeflateTracker(t *testing.T) {
-	in := compressing(t, false)
+func TestDeflateTracker(t *testing.T) { onBoth(t, testDeflateTracker) }
+
+func testDeflateTracker(t *testing.T, e engine) {
+	in := e.compressing(t, false)
 	plain, packed := in.dial("/"), in.dial("/", offersThis)
 	plain.join(hash, pid("p"))
 	packed.write(frame(fin|rsv1|opText, deflateBy(t, 1, announce(hash, pid("c")))))
@@ -147,8 +151,10 @@ func TestDeflateTracker(t *testing.T) {
 
 // RFC 7692, 6 and RFC 6455, 5.2: where RSV1 may not be, and what ends a
 // connection besides.
-func TestDeflateViolations(t *testing.T) {
-	in := compressing(t, true)
+func TestDeflateViolations(t *testing.T) { onBoth(t, testDeflateViolations) }
+
+func testDeflateViolations(t *testing.T, e engine) {
+	in := e.compressing(t, true)
 	hello := deflateBy(t, 6, "Hello")
 	join := func(frames ...[]byte) []byte { return bytes.Join(frames, nil) }
 	for name, c := range map[string]struct {

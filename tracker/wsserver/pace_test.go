@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"testing"
 	"time"
+
+	"github.com/draeder/peerservers/tracker"
 )
 
 // A thousand at once, then a hundred a second, whatever came before.
@@ -119,4 +121,25 @@ func TestPaceLeavesClientsAlone(t *testing.T) {
 			t.Error("it was closed")
 		}
 	})
+}
+
+// Nor do many announces or fragments at once, over a socket.
+func TestPaceLeavesBurstsAlone(t *testing.T) { onBoth(t, testPaceLeavesBurstsAlone) }
+
+func testPaceLeavesBurstsAlone(t *testing.T, e engine) {
+	in := e.start(t, func(c *Config, _ *tracker.Config) { c.HardBacklog = 16 << 20 })
+	c := in.dial("/")
+	text := []byte(announce(hash, pid("a")))
+	go func() {
+		c.nc.Write(bytes.Repeat(frame(fin|opText, text), 10_000))
+		many := frame(opText, text)
+		for range 1000 {
+			many = append(many, frame(0, []byte(" "))...)
+		}
+		many = append(many, frame(fin, nil)...)
+		c.nc.Write(bytes.Repeat(many, 20))
+	}()
+	for range 10_020 {
+		c.recv()
+	}
 }

@@ -1,0 +1,444 @@
+package wsserver
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/draeder/peerservers/tracker"
+)
+
+// What the engines make of the same bytes must be the same, and what RFC 6455
+// says: both are held against a model here, which is the portable engine's
+// reader on a stream that is there as a whole.
+
+// outcome of a conversation, as its client sees it.
+type conversation struct {
+	data  []string // messages
+	pongs []string
+	end   string // a close code, or how the stream ended without one
+}
+
+func (c conversation) String() string {
+	return fmt.Sprintf("%d messages %.200q, %d pongs %.100q, end %s", len(c.data), c.data, len(c.pongs), c.pongs, c.end)
+}
+
+// sameAs compares what is defined: messages, the end, and which pings are
+// answered, of which a server may leave out all but the last (5.5.3).
+func (c conversation) sameAs(want conversation) bool {
+	if !slices.Equal(c.data, want.data) || c.end != want.end {
+		return false
+	}
+	rest := want.pongs
+	for _, p := range c.pongs {
+		i := slices.Index(rest, p)
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+1:]
+	}
+	return len(rest) == 0
+}
+
+// echoModel is what an echo makes of a stream.
+type echoModel struct {
+	conversation
+	paced int
+}
+
+func (m *echoModel) ping(p []byte) { m.pongs = append(m.pongs, string(p)) }
+func (m *echoModel) pong()         {}
+func (m *echoModel) spend() bool   { m.paced++; return true }
+
+// engineMessage bounds messages in these tests.
+const engineMessage = 64 << 10
+
+func newEchoModel(stream []byte, d deflation) *echoModel {
+	m := new(echoModel)
+	var r reader
+	r.init(bytes.NewReader(stream), m, new(buffers), engineMessage, nil)
+	r.deflate = d
+	defer r.drop()
+	for {
+		msg, text, err := r.next()
+		if err == nil && text && !utf8.Valid(msg) {
+			m.end = "1007"
+			return m
+		}
+		var fault *closeError
+		var peer *peerClosed
+		switch {
+		case err == nil:
+			m.data = append(m.data, fmt.Sprintf("%t %s", text, msg))
+			continue
+		case errors.As(err, &fault):
+			m.end = fmt.Sprint(int(fault.code))
+		case errors.As(err, &peer):
+			m.end = "1005"
+			if peer.code != 0 {
+				m.end = fmt.Sprint(int(peer.code))
+			}
+		default:
+			m.end = "unfinished"
+		}
+		return m
+	}
+}
+
+// converse sends a stream in pieces and reads what comes back, to the end or
+// to as many messages and pongs as there must be if there will be no end.
+func converse(t testing.TB, in *instance, stream []byte, cuts []int, unfinished *echoModel, headers ...string) (c conversation) {
+	t.Helper()
+	cl := in.dial("/", headers...)
+	defer cl.nc.Close()
+	cl.nc.SetDeadline(time.Now().Add(patience))
+	wrote := make(chan struct{})
+	go func() {
+		defer close(wrote)
+		from := 0
+		for _, to := range append(cuts, len(stream)) {
+			// Errors are for the reader to see: the server may have had enough.
+			cl.nc.Write(stream[from:to])
+			for range to % 50 {
+				runtime.Gosched()
+			}
+			from = to
+		}
+	}()
+	defer func() { <-wrote }()
+	defer cl.nc.Close()
+	for {
+		if u := unfinished; u != nil && len(c.data) >= len(u.data) && len(c.pongs) > 0 == (len(u.pongs) > 0) &&
+			(len(u.pongs) == 0 || c.pongs[len(c.pongs)-1] == u.pongs[len(u.pongs)-1]) {
+			// It waits for more. The end of the stream is its end.
+			<-wrote
+			unfinished = nil
+			cl.nc.(*net.TCPConn).CloseWrite()
+		}
+		op, packed, p, err := readServerFrame(cl.br)
+		if err != nil {
+			if isTimeout(err) {
+				c.end = "timeout"
+			} else if c.end == "" {
+				c.end = "unfinished"
+			}
+			return c
+		}
+		if c.end != "" {
+			c.end += ", and then more"
+			return c
+		}
+		if packed {
+			p = []byte(inflateBy(t, p))
+		}
+		switch op {
+		case opText, opBinary:
+			c.data = append(c.data, fmt.Sprintf("%t %s", op == opText, p))
+		case opPong:
+			c.pongs = append(c.pongs, string(p))
+		case opClose:
+			c.end = "1005"
+			if len(p) >= 2 {
+				c.end = fmt.Sprint(binary.BigEndian.Uint16(p))
+			}
+		default:
+			c.end = fmt.Sprintf("opcode %x", op)
+			return c
+		}
+	}
+}
+
+// stream is a random one: proper for the most part.
+func randomStream(t testing.TB, rng *rand.Rand, compress bool) []byte {
+	var b []byte
+	text := func() string {
+		n := []int{0, 1, 20, 125, 126, 1200, 1535, 1536, 1537, 5000, 20_000}[rng.IntN(11)]
+		if rng.IntN(3) == 0 {
+			return strings.Repeat("é¿", n/4)
+		}
+		return strings.Repeat("Some text. ", n/11+1)[:n]
+	}
+	noise := func(n int) []byte {
+		p := make([]byte, n)
+		for i := range p {
+			p[i] = byte(rng.Uint32())
+		}
+		return p
+	}
+	control := func() {
+		b = append(b, frame([]byte{fin | opPing, fin | opPong}[rng.IntN(2)], noise(rng.IntN(126)))...)
+	}
+	for range rng.IntN(8) {
+		op, msg := byte(opText), []byte(text())
+		if rng.IntN(3) == 0 {
+			op, msg = opBinary, noise(rng.IntN(3000))
+		}
+		if compress && rng.IntN(2) == 0 {
+			op, msg = op|rsv1, deflateBy(t, 1+rng.IntN(9), string(msg))
+		}
+		for rng.IntN(3) == 0 {
+			n := rng.IntN(len(msg) + 1)
+			b = append(b, frame(op, msg[:n])...)
+			op, msg = 0, msg[n:]
+			if rng.IntN(2) == 0 {
+				control()
+			}
+		}
+		b = append(b, frame(fin|op, msg)...)
+		if rng.IntN(3) == 0 {
+			control()
+		}
+	}
+	switch rng.IntN(16) {
+	case 0: // a header that may be anything
+		b = append(b, noise(14)...)
+	case 1:
+		b = append(b, noise(rng.IntN(200))...)
+	case 2:
+		b = append(b, frame(byte(rng.Uint32()), noise(rng.IntN(130)))...)
+	case 3: // not masked
+		b = append(b, fin|opText, 2, 'h', 'i')
+	case 4:
+		b = append(b, frame(fin|opText, []byte("no UTF-8: \xff"))...)
+	case 5:
+		b = append(b, frame(fin|opText, make([]byte, engineMessage+1))...)
+	case 6: // a promise
+		b = append(b, fin|opText, 0x80|127, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4)
+	case 7:
+		if len(b) > 0 {
+			b[rng.IntN(len(b))] ^= 1 << rng.IntN(8)
+		}
+	case 8:
+		b = b[:rng.IntN(len(b)+1)]
+		return b
+	}
+	switch rng.IntN(4) {
+	case 0:
+		b = append(b, frame(fin|opClose, nil)...)
+	case 1:
+		b = append(b, frame(fin|opClose, noise(rng.IntN(126)))...)
+	case 2:
+		b = append(b, frame(fin|opClose, closeBody([]int{1000, 1001, 4999, rng.IntN(5100)}[rng.IntN(4)], "bye"))...)
+	case 3: // nothing
+	}
+	if rng.IntN(4) == 0 {
+		b = append(b, noise(rng.IntN(500))...)
+	}
+	return b
+}
+
+func randomCuts(rng *rand.Rand, n int) []int {
+	cuts := make([]int, rng.IntN(12))
+	for i := range cuts {
+		cuts[i] = rng.IntN(n + 1)
+		if rng.IntN(2) == 0 { // where headers are
+			cuts[i] = min(rng.IntN(20), n)
+		}
+	}
+	slices.Sort(cuts)
+	return cuts
+}
+
+// engineEchoes are echoes to compare with each other.
+func engineEchoes(t testing.TB) map[string]*instance {
+	list := map[string]*instance{}
+	for _, e := range testEngines() {
+		list[e] = engine(e).start(t, func(c *Config, _ *tracker.Config) {
+			c.Echo, c.Compress, c.MaxMessage = true, 100, engineMessage
+			c.HardBacklog = 16 << 20
+		})
+	}
+	return list
+}
+
+// Random streams, cut anywhere, to an echo on each engine.
+func TestEnginesAgree(t *testing.T) {
+	echoes := engineEchoes(t)
+	rounds := 1500
+	if raceEnabled || testing.Short() {
+		rounds = 400
+	}
+	ends := map[string]int{}
+	for seed := range uint64(rounds) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		compress := rng.IntN(3) == 0
+		stream := randomStream(t, rng, compress)
+		cuts := randomCuts(rng, len(stream))
+		checkEngines(t, echoes, stream, cuts, compress, ends)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	for _, end := range []string{"1000", "1002", "1005", "1007", "1009", "unfinished"} {
+		if ends[end] == 0 {
+			t.Errorf("no stream ended with %s: %v", end, ends)
+		}
+	}
+}
+
+func checkEngines(t testing.TB, echoes map[string]*instance, stream []byte, cuts []int, compress bool, ends map[string]int) {
+	t.Helper()
+	var d deflation
+	var headers []string
+	if compress {
+		d, headers = largestWindow, []string{offersThis}
+	}
+	model := newEchoModel(stream, d)
+	if model.paced > paceBurst*9/10 {
+		return // too many is a matter of time as well
+	}
+	var unfinished *echoModel
+	if model.end == "unfinished" {
+		unfinished = model
+	}
+	if ends != nil {
+		ends[model.end]++
+	}
+	for name, in := range echoes {
+		if got := converse(t, in, stream, cuts, unfinished, headers...); !got.sameAs(model.conversation) {
+			t.Errorf("%s: %v\nwant %v\nof %d bytes cut at %v: %.300x", name, got, model.conversation, len(stream), cuts, stream)
+		}
+	}
+}
+
+// FuzzEngines: whatever follows the upgrade, and however it is cut, the engines
+// agree with the model.
+func FuzzEngines(f *testing.F) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		compress := seed%2 == 1
+		f.Add(randomStream(f, rng, compress), uint16(rng.Uint32()), compress)
+	}
+	echoes := engineEchoes(f)
+	f.Fuzz(func(t *testing.T, stream []byte, cut uint16, compress bool) {
+		if len(stream) > 1<<20 {
+			return
+		}
+		var cuts []int
+		if len(stream) > 0 {
+			cuts = []int{int(cut) % len(stream)}
+		}
+		for _, in := range echoes {
+			in.t = t
+		}
+		checkEngines(t, echoes, stream, cuts, compress, nil)
+	})
+}
+
+// The same announces, answers and garbage to a tracker on each engine, which
+// draws the same numbers: the same frames for the sender and for its peers.
+func TestEnginesTrackAlike(t *testing.T) {
+	for seed := range uint64(20) {
+		var first []string
+		for _, e := range testEngines() {
+			got := trackerTalk(t, e, seed)
+			if first == nil {
+				first = got
+			} else if !slices.Equal(got, first) {
+				for i := range min(len(got), len(first)) {
+					if got[i] != first[i] {
+						t.Fatalf("seed %d, frame %d of %d and %d:\n%s\n%s", seed, i, len(first), len(got), first[i], got[i])
+					}
+				}
+				t.Fatalf("seed %d: %d and %d frames", seed, len(first), len(got))
+			}
+		}
+		if len(first) < 5 {
+			t.Fatalf("seed %d: %q", seed, first)
+		}
+	}
+}
+
+// trackerTalk has one client of several talk at a time, and lists what each of
+// them hears.
+func trackerTalk(t *testing.T, e string, seed uint64) (heard []string) {
+	in := engine(e).start(t, func(_ *Config, c *tracker.Config) { c.Seed = new([32]byte) })
+	defer in.stop()
+	rng := rand.New(rand.NewPCG(seed, 3))
+	clients := make([]*client, 4)
+	hear := func(i int) {
+		clients[i].t = t
+		clients[i].write(frame(fin|opPing, []byte("and then?")))
+		for {
+			op, p, err := clients[i].readFrame()
+			if errors.Is(err, io.EOF) {
+				heard = append(heard, fmt.Sprint(i, " end"))
+				clients[i] = nil
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if op == opPong && string(p) == "and then?" {
+				return
+			}
+			heard = append(heard, fmt.Sprintf("%d %x %s", i, op, p))
+		}
+	}
+	for range 60 {
+		i := rng.IntN(len(clients))
+		if clients[i] == nil {
+			clients[i] = in.dial("/")
+		}
+		who, swarm := pid(string(rune('a'+i))), []string{hash, hash2}[rng.IntN(2)]
+		var b []byte
+		for range rng.IntN(4) + 1 {
+			switch rng.IntN(10) {
+			case 0:
+				b = append(b, frame(fin|opText, []byte("garbage"))...)
+			case 1:
+				b = append(b, frame(fin|opText, []byte(`{"action":"scrape","info_hash":"`+swarm+`"}`))...)
+			case 2:
+				b = append(b, frame(fin|opText, []byte(`{"action":"announce","event":"stopped","info_hash":"`+swarm+`","peer_id":"`+who+`"}`))...)
+			case 3:
+				to := pid(string(rune('a' + rng.IntN(len(clients)))))
+				b = append(b, frame(fin|opText, []byte(`{"action":"announce","info_hash":"`+swarm+`","peer_id":"`+who+`","to_peer_id":"`+to+
+					`","offer_id":"offer-`+to[15:]+`-00","answer":{"type":"answer","sdp":"v=0"}}`))...)
+			default:
+				sdps := make([]string, rng.IntN(4))
+				for k := range sdps {
+					sdps[k] = fmt.Sprint("sdp ", k)
+				}
+				text := []byte(announce(swarm, who, sdps...))
+				at := rng.IntN(len(text))
+				b = append(b, frame(opText, text[:at])...)
+				b = append(b, frame(fin, text[at:])...)
+			}
+		}
+		clients[i].t = t
+		for from := 0; from < len(b); {
+			n := min(rng.IntN(500)+1, len(b)-from)
+			clients[i].write(b[from : from+n])
+			from += n
+		}
+		// The sender first: when it has its replies, all else is on its way.
+		hear(i)
+		for k := range clients {
+			if k != i && clients[k] != nil {
+				hear(k)
+			}
+		}
+		if rng.IntN(10) == 0 && clients[i] != nil {
+			clients[i].nc.Close()
+			clients[i] = nil
+			open := 0
+			for _, c := range clients {
+				if c != nil {
+					open++
+				}
+			}
+			in.until("it has left", func() bool { return in.srv.Stats().Conns == open })
+		}
+	}
+	return heard
+}
