@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -24,6 +25,7 @@ type benchCommand struct {
 	Offers      *int           `placeholder:"N" help:"Offers in an announce."`
 	For         time.Duration  `placeholder:"D" help:"How long to measure."`
 	Settle      time.Duration  `default:"1s" help:"How long to wait after the last client has come, before a look at memory (default ${default})."`
+	Drain       time.Duration  `default:"5s" help:"How long replies to the first announces, and what is under way at the end, may stay away until they are lost (default ${default})."`
 	PID         []int          `name:"pid" placeholder:"PID" help:"The server's process on this machine, for its CPU time and memory; with two URLs one for each. Repeatable."`
 	TLSCA       string         `name:"tls-ca" placeholder:"FILE" help:"Certificates in PEM that sign the server's."`
 	JSON        bool           `name:"json" help:"Print the report as JSON."`
@@ -66,7 +68,8 @@ func (c *benchCommand) config() (load.Config, error) {
 		shape.For = c.For
 	}
 	shape.Swarms = min(shape.Swarms, shape.Connections)
-	cfg := load.Config{URLs: c.URL, Shape: shape, PIDs: c.PID, Settle: c.Settle}
+	// None at all, where load takes zero for its own choice.
+	cfg := load.Config{URLs: c.URL, Shape: shape, PIDs: c.PID, Settle: cmp.Or(c.Settle, -1), Drain: max(c.Drain, 1)}
 	if c.TLSCA != "" {
 		pem, err := os.ReadFile(c.TLSCA)
 		if err != nil {

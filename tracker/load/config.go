@@ -63,7 +63,8 @@ type Config struct {
 
 	// Settle is how long to wait between the last connection and the look at
 	// memory (1 s; negative: not at all). Meet is how long two nodes may
-	// take to find each other's peers (60 s). Drain is how long to wait for
+	// take to find each other's peers (60 s). Drain is how long nothing may
+	// come while first announces are to be replied to, and how long to wait for
 	// what is under way at the end (5 s).
 	Settle, Meet, Drain time.Duration
 	// Sample is one in how many frames is decoded and compared as a whole (64).

@@ -42,6 +42,12 @@ func (f *fake) listen() (url string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	accept(f.t, l, f.serve)
+	return "ws://" + l.Addr().String()
+}
+
+// accept serves connections until the test ends.
+func accept(t *testing.T, l net.Listener, serve func(net.Conn)) {
 	var group sync.WaitGroup
 	group.Go(func() {
 		for {
@@ -49,12 +55,38 @@ func (f *fake) listen() (url string) {
 			if err != nil {
 				return
 			}
-			group.Go(func() { f.serve(c) })
+			group.Go(func() { serve(c) })
 		}
 	})
-	f.t.Cleanup(func() {
+	t.Cleanup(func() {
 		l.Close()
 		group.Wait()
+	})
+}
+
+// echoing answers the n-th message of a connection as it is told.
+func echoing(t *testing.T, answer func(n int, text []byte) [][]byte) (url string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, l, func(c net.Conn) {
+		defer c.Close()
+		if _, err := ws.Upgrade(c); err != nil {
+			return
+		}
+		for n := 0; ; n++ {
+			text, err := wsutil.ReadClientText(c)
+			if err != nil {
+				return
+			}
+			for _, out := range answer(n, text) {
+				c.SetWriteDeadline(time.Now().Add(10 * time.Second))
+				if wsutil.WriteServerText(c, out) != nil {
+					return
+				}
+			}
+		}
 	})
 	return "ws://" + l.Addr().String()
 }
