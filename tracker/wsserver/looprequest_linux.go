@@ -223,13 +223,13 @@ func startsLike(p []byte, want string) bool {
 // headEnd is where the head of a request ends, 0 if it does not yet; false if
 // it does not end its lines as it should.
 func headEnd(p []byte) (int, bool) {
-	n := bytes.Index(p, []byte("\r\n\r\n")) + 4
-	if n < 4 {
-		n = 0
-	}
-	part := p
-	if n > 0 {
+	part, n := p, 0
+	if i := bytes.Index(p, []byte("\n\r\n")); i >= 0 {
+		n = i + len("\n\r\n")
 		part = p[:n]
+		if !bytes.HasSuffix(part, []byte("\r\n\r\n")) {
+			return 0, false
+		}
 	}
 	return n, !bytes.Contains(part, []byte("\n\n"))
 }
@@ -270,7 +270,7 @@ func proxied(p []byte) (n int, client netip.AddrPort, _ outcome) {
 // plain reports whether a request is beyond doubt: what an HTTP server would
 // look at twice is for one.
 func plain(r *http.Request, head []byte) bool {
-	if !r.ProtoAtLeast(1, 1) || r.Host == "" || r.ContentLength != 0 || len(r.TransferEncoding) > 0 ||
+	if r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.Host == "" || r.ContentLength != 0 || len(r.TransferEncoding) > 0 ||
 		r.Header.Get("Expect") != "" || countFold(head, "\nhost:") != 1 {
 		return false
 	}
