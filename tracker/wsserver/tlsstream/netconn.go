@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,6 +41,8 @@ type netConn struct {
 	writeMu  sync.Mutex
 	out      []byte
 	writeErr error
+
+	due atomic.Bool // there may be something to say
 
 	mu     sync.Mutex
 	stream Stream
@@ -97,14 +100,19 @@ func (c *netConn) ended() error {
 	return c.end
 }
 
-// say sends what TLS itself has to say, unless a writer is busy: a reader must
-// not wait for a peer that does not read, and every write says it first.
+// say sends what TLS itself has to say. If a writer is busy, it does so when it
+// is done: a reader must not wait for a peer that does not read.
 func (c *netConn) say() {
-	if !c.writeMu.TryLock() {
-		return
+	c.due.Store(true)
+	c.sayDue()
+}
+
+func (c *netConn) sayDue() {
+	for c.due.Load() && c.writeMu.TryLock() {
+		c.due.Store(false)
+		c.send(Stream.Control)
+		c.writeMu.Unlock()
 	}
-	defer c.writeMu.Unlock()
-	c.send(Stream.Control)
 }
 
 // send makes bytes with the stream and writes them, under writeMu.
@@ -125,6 +133,7 @@ func (c *netConn) send(add func(s Stream, dst []byte) []byte) error {
 }
 
 func (c *netConn) Write(p []byte) (int, error) {
+	defer c.sayDue() // after unlocking: whoever found it locked relies on it
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	sent := 0
@@ -152,6 +161,7 @@ func (c *netConn) Write(p []byte) (int, error) {
 
 // CloseWrite says that nothing more will be sent.
 func (c *netConn) CloseWrite() error {
+	defer c.sayDue()
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	return c.send(Stream.CloseNotify)
