@@ -250,6 +250,12 @@ func TestDoubt(t *testing.T) {
 		"a record of nobody":      func(_ *takeover, sent, _ *[]byte, _, _ *uint16) { *sent = append(*sent, rec(typeApplication, 30)...) },
 		"a hello after it":        func(_ *takeover, sent, _ *[]byte, _, _ *uint16) { *sent = append(*sent, rec(typeHandshake, 30)...) },
 		"a plain record after it": func(_ *takeover, sent, _ *[]byte, _, _ *uint16) { *sent = append(*sent, rec(typeChange, 1)...) },
+		"a record of the handshake after it": func(t13 *takeover, sent, _ *[]byte, _, _ *uint16) {
+			var h half
+			h.start(suites[0], t13.secrets[serverHandshake])
+			h.seq = 4
+			*sent = h.seal(*sent, typeHandshake, []byte{8, 0, 0, 0})
+		},
 		"data that was sent": func(t13 *takeover, sent, _ *[]byte, _, _ *uint16) {
 			var h half
 			h.start(suites[0], t13.secrets[serverTraffic])

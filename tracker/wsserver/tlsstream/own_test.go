@@ -249,6 +249,7 @@ func TestGood(t *testing.T) {
 		in = append(in, text("c")...)
 		in = append(in, p.update(1)...)
 		in = append(in, p.update(1)...)
+		in = append(in, p.update(0)...)
 		in = append(in, p.say(typeApplication, 0, make([]byte, maxPlain)...)...)
 		in = append(in, p.say(typeApplication, maxPlain-1, 'd')...)
 		in = append(in, p.say(typeAlert, 0, 1, 90)...)

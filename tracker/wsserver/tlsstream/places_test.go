@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -194,40 +195,68 @@ func TestPlaces(t *testing.T) {
 // wait in a callback, or for their client, do not count as computing.
 func TestComputing(t *testing.T) {
 	first := hello(t)
-	synctest.Test(t, func(t *testing.T) {
-		config := serverConfig()
-		cert := config.Certificates[0]
-		var waiting atomic.Int64
-		gate := make(chan struct{})
-		config.Certificates = nil
-		config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			waiting.Add(1)
-			<-gate
-			return &cert, nil
+	for name, waits := range map[string]func(c *tls.Config, wait func()){
+		"GetCertificate": func(c *tls.Config, wait func()) {
+			cert := c.Certificates[0]
+			c.Certificates = nil
+			c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { wait(); return &cert, nil }
+		},
+		"GetConfigForClient": func(c *tls.Config, wait func()) {
+			c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { wait(); return nil, nil }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				config := serverConfig()
+				var waiting atomic.Int64
+				gate := make(chan struct{})
+				waits(config, func() { waiting.Add(1); <-gate })
+				s := newServer(Config{Computing: 1}, config)
+				var hs []*Handshake
+				for range 5 {
+					h := s.Begin(netip.Prefix{}, func() {})
+					defer h.Abort()
+					h.Feed(first)
+					hs = append(hs, h)
+				}
+				synctest.Wait()
+				if n := waiting.Load(); n != 5 {
+					t.Errorf("%d wait in the callback", n)
+				}
+				close(gate)
+				synctest.Wait()
+				for i, h := range hs {
+					if len(h.Output(nil)) == 0 {
+						t.Errorf("handshake %d has not answered", i)
+					}
+				}
+				if n := len(s.compute); n != 0 {
+					t.Errorf("%d compute", n)
+				}
+			})
+		})
+	}
+}
+
+// TestTurns: groups that wait have their turn one after another, however many
+// of one there are.
+func TestTurns(t *testing.T) {
+	var q queue
+	q.init(1, 1)
+	names := []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32"), {}}
+	for _, name := range names {
+		for range 3 {
+			q.push(&Handshake{group: name})
 		}
-		s := newServer(Config{Computing: 1}, config)
-		var hs []*Handshake
-		for range 5 {
-			h := s.Begin(netip.Prefix{}, func() {})
-			defer h.Abort()
-			h.Feed(first)
-			hs = append(hs, h)
-		}
-		synctest.Wait()
-		if n := waiting.Load(); n != 5 {
-			t.Errorf("%d wait for a certificate", n)
-		}
-		close(gate)
-		synctest.Wait()
-		for i, h := range hs {
-			if len(h.Output(nil)) == 0 {
-				t.Errorf("handshake %d has not answered", i)
-			}
-		}
-		if n := len(s.compute); n != 0 {
-			t.Errorf("%d compute", n)
-		}
-	})
+	}
+	var got []netip.Prefix
+	for h := q.pop(); h != nil; h = q.pop() {
+		got = append(got, h.group)
+		q.release(h.group)
+	}
+	if want := slices.Concat(names, names, names); !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
 }
 
 // TestQueue checks the places against what they promise, after each of random

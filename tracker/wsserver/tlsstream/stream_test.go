@@ -189,6 +189,35 @@ func TestAgainstClient(t *testing.T) {
 	})
 }
 
+// TestStandardUpdate: crypto/tls's answer to a request for new keys comes before
+// what is sealed with them, even if nobody asks for it.
+func TestStandardUpdate(t *testing.T) {
+	for _, ask := range []bool{false, true} {
+		secrets := new(takeover)
+		config := serverConfig()
+		config.KeyLogWriter = secrets
+		_, raw, stream := established(t, newServer(Config{}, config), clientConfig())
+		raw.Close()
+		p := new(peer)
+		p.write.start(suites[0], secrets.secrets[clientTraffic])
+		p.read.start(suites[0], secrets.secrets[serverTraffic])
+		if _, err := openCut(stream, p.update(1)); err != nil {
+			t.Fatal(err)
+		}
+		var out []byte
+		if ask {
+			out = stream.Control(out)
+		}
+		said := p.hear(t, stream.Seal(out, []byte("reply")))
+		if len(said) != 2 || !isKeyUpdate(said[0]) || string(said[1]) != "reply\x17" {
+			t.Errorf("says %q", said)
+		}
+		if got, err := openCut(stream, p.say(typeApplication, 5, 'x')); string(got) != "x" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+}
+
 // TestKept: what a stream keeps between records does not grow with them.
 func TestKept(t *testing.T) {
 	c, raw, stream := established(t, newServer(Config{}, serverConfig()), clientConfig())
