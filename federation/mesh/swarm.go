@@ -53,6 +53,7 @@ type swarm struct {
 	task     task // when it wants the next search
 	gen      uint64
 	waiting  bool // in a ready queue, under gen
+	queue    class
 	fails    int  // searches in a row that found nobody
 	follow   int  // place in followSteps; it never goes back
 	extra    bool // the next search is one of followSteps
@@ -130,8 +131,8 @@ func (m *Mesh) changeSwarm(s *swarm, st SwarmState) {
 			m.soon(s, touchPause)
 		}
 	}
-	if s.waiting && s.search == nil {
-		m.enqueue(s) // its class may be another one now
+	if s.waiting && s.search == nil && s.class() != s.queue {
+		m.enqueue(s)
 	}
 }
 
@@ -208,8 +209,8 @@ func (m *Mesh) enqueue(s *swarm) {
 	}
 	m.cancel(&s.task)
 	s.gen++
-	s.waiting = true
 	c := s.class()
+	s.waiting, s.queue = true, c
 	if len(m.ready[c]) == 0 {
 		// A class that was idle has not saved its share up.
 		m.pass[c] = max(m.pass[c], m.leastPass())
