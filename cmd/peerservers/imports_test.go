@@ -54,6 +54,12 @@ var mayImport = map[string][]string{
 		"federation/record", "federation/dialguard", "federation/handshake", "federation/filter", "federation/mesh",
 	},
 
+	// For tests and scripts/sim.
+	"federation/sim": {
+		"tracker", "tracker/swarm", "tracker/wire",
+		"federation/nodeaddr", "federation/derive", "federation/frame", "federation/record", "federation/mesh",
+	},
+
 	"dhtstore": {"federation"},
 }
 
@@ -92,6 +98,9 @@ func TestImports(t *testing.T) {
 		if reaches(pkgs, "federation", not) {
 			t.Errorf("federation depends on %s", not)
 		}
+	}
+	if reaches(pkgs, "cmd/peerservers", "federation/sim") {
+		t.Error("the product contains the simulator")
 	}
 	if reaches(pkgs, "tracker", "federation") {
 		t.Error("tracker depends on federation")

@@ -1,0 +1,104 @@
+package sim_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"testing"
+	"testing/synctest"
+
+	"github.com/draeder/peerservers/federation/sim"
+)
+
+var (
+	full     = flag.Bool("sim.full", false, "run the scenarios as large as the issue asks for")
+	seed     = flag.Uint64("sim.seed", 1, "of every random choice")
+	jsonFile = flag.String("sim.json", "", "write the results to this file")
+	only     = flag.String("sim.only", "", "run this scenario only")
+	show     = flag.Bool("sim.print", false, "print the tables")
+)
+
+// TestScenarios runs them all.
+func TestScenarios(t *testing.T) {
+	size := sim.Short
+	switch {
+	case *full:
+		size = sim.Full
+	case raceEnabled:
+		size = sim.Tiny
+	}
+	var results []*sim.Result
+	for _, s := range sim.Scenarios() {
+		if *only != "" && *only != s.Name {
+			continue
+		}
+		t.Run(s.Name, func(t *testing.T) {
+			r := run(t, s, size, *seed, sim.Switches{})
+			results = append(results, r)
+			if *show {
+				r.Print(os.Stdout)
+			}
+			for _, f := range r.Failures {
+				t.Error(f)
+			}
+		})
+	}
+	if *jsonFile != "" {
+		b, err := json.MarshalIndent(results, "", "  ")
+		if err == nil {
+			err = os.WriteFile(*jsonFile, append(b, '\n'), 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// run runs a scenario in a bubble, where a tracker's housekeeping takes no
+// time: see the package comment.
+func run(t *testing.T, s sim.Scenario, size sim.Size, seed uint64, sw sim.Switches) (r *sim.Result) {
+	t.Helper()
+	synctest.Test(t, func(*testing.T) { r = s.Run(size, seed, sw) })
+	return r
+}
+
+// The same seed gives the same run, another one another.
+func TestDeterminism(t *testing.T) {
+	text := func(seed uint64) string {
+		b, err := json.Marshal(run(t, sim.Scenario{Run: sim.Yardstick}, sim.Tiny, seed, sim.Switches{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	first := text(5)
+	if again := text(5); first != again {
+		t.Errorf("two runs of one seed:\n%s\n%s", first, again)
+	}
+	if first == text(6) {
+		t.Error("two seeds gave the same run")
+	}
+}
+
+// Each part that can be switched off is missed by some scenario.
+func TestSwitches(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		scenario func(sim.Size, uint64, sim.Switches) *sim.Result
+		off      sim.Switches
+	}{
+		{"publishing", sim.Late, sim.Switches{NoPublish: true}},
+		{"parking", sim.Late, sim.Switches{NoParking: true}},
+		{"retries", sim.DHTGone, sim.Switches{NoRetries: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := run(t, sim.Scenario{Run: c.scenario}, sim.Tiny, *seed, c.off)
+			if len(r.Failures) == 0 {
+				t.Errorf("scenario %s holds without %s", r.Scenario, c.name)
+			}
+			for _, f := range r.Failures {
+				t.Log(f)
+			}
+		})
+	}
+}
