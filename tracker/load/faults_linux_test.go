@@ -110,6 +110,7 @@ func TestFaults(t *testing.T) {
 		}), func(f *load.Faults) *int64 { return &f.Disconnected }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newFake(t)
 			f.spoil = c.spoil
 			cfg := small(f.listen())
