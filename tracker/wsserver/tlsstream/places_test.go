@@ -322,3 +322,40 @@ func TestQueue(t *testing.T) {
 		}
 	})
 }
+
+// FuzzHandshake: whatever a client begins with, the handshake ends or waits, and
+// lets go of its place when it is aborted.
+func FuzzHandshake(f *testing.F) {
+	first := hello(f)
+	f.Add(first, uint8(255))
+	f.Add(append(first[:len(first):len(first)], first...), uint8(100))
+	f.Add(append(first[:len(first):len(first)], 20, 3, 3, 0, 1, 1, 23, 3, 3, 0, 0), uint8(200))
+	f.Add([]byte("\x16\x03\x01\x00\x04\x01\xff\xff\xff"), uint8(0))
+	f.Add([]byte("\x15\x03\x01\x00\x02\x01\x00"), uint8(3))
+	certificate() // outside of the bubbles
+	f.Fuzz(func(t *testing.T, in []byte, cut uint8) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(Config{OwnRecords: cut%2 == 0}, serverConfig())
+			h := s.Begin(netip.Prefix{}, func() {})
+			for len(in) > 0 {
+				n := min(len(in), int(cut)+1)
+				if err := h.Feed(in[:n]); err != nil {
+					break
+				}
+				in = in[n:]
+			}
+			synctest.Wait()
+			if out := h.Output(nil); len(out) > 16<<10 {
+				t.Errorf("%d bytes to say", len(out))
+			}
+			if done, stream, _, _, err := h.Done(); done && (err == nil || stream != nil) {
+				t.Error("a handshake with nobody is done")
+			}
+			h.Abort()
+			synctest.Wait()
+			if done, _, _, _, _ := h.Done(); !done || s.queue.active+s.queue.waiting > 0 {
+				t.Error("not over after Abort")
+			}
+		})
+	})
+}
