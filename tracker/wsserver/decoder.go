@@ -215,9 +215,11 @@ func (d *decoder) partial(at **partial) *partial {
 	if *at != nil {
 		return *at
 	}
-	p := new(partial)
+	var p *partial
 	if n := len(d.free); n > 0 {
 		p, d.free = d.free[n-1], d.free[:n-1]
+	} else {
+		p = new(partial)
 	}
 	p.since = d.now
 	*at = p

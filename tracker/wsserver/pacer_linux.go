@@ -46,8 +46,8 @@ func (p *pacer) begin(now time.Time, n int) {
 	case p.skip > 0:
 		p.skip--
 	default:
-		// As many as there were in that time, had they come evenly.
-		p.busy = n > 0 && time.Duration(n)*gather >= gatherFrom*passed
+		// As many as there would be in that time, if they came evenly.
+		p.busy = time.Duration(n)*gather >= gatherFrom*min(passed, gather) && n > 0
 	}
 	p.paused = false
 }
