@@ -39,7 +39,7 @@ func (c *echoCommand) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := listen("--listen", c.Listen...)
+	listeners, err := listen("--listen", c.Loops, c.Listen...)
 	if err != nil {
 		return err
 	}

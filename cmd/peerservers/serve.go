@@ -24,7 +24,7 @@ func (c *serveCommand) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return wrong("--allow-hashes, --deny-hashes, --tokens, --allow-origin, --deny-origin", "", "mend the one it names", "%w", err)
 	}
-	listeners, err := listen("--listen", c.Listen...)
+	listeners, err := listen("--listen", c.Loops, c.Listen...)
 	if err != nil {
 		return err
 	}
@@ -169,15 +169,15 @@ func (c *serveCommand) newServer(con *console, tr *tracker.Tracker, policy *acce
 	return server, err
 }
 
-// listen listens on all addresses or on none.
-func listen(flag string, addrs ...string) (list []net.Listener, err error) {
+// listen listens on all addresses, for so many event loops on each, or on none.
+func listen(flag string, loops int, addrs ...string) (list []net.Listener, err error) {
 	for _, addr := range addrs {
-		l, err := net.Listen("tcp", addr)
+		ls, err := wsserver.Listen(addr, loops)
 		if err != nil {
 			closeAll(list)
 			return nil, listenError(flag, addr, err)
 		}
-		list = append(list, l)
+		list = append(list, ls...)
 	}
 	return list, nil
 }
@@ -200,7 +200,7 @@ func (c *serveCommand) newAdmin(con *console, tr *tracker.Tracker, server *wsser
 	if c.Admin == "" {
 		return nil, nil
 	}
-	list, err := listen("--admin", c.Admin)
+	list, err := listen("--admin", 1, c.Admin)
 	if err != nil {
 		return nil, err
 	}
@@ -225,10 +225,13 @@ func (c *serveCommand) newAdmin(con *console, tr *tracker.Tracker, server *wsser
 func (c *serveCommand) describeListeners(list []net.Listener) string {
 	var s string
 	for i, l := range list {
+		addr := l.Addr().String()
 		if i > 0 {
+			if addr == list[i-1].Addr().String() {
+				continue // another event loop's
+			}
 			s += ", "
 		}
-		addr := l.Addr().String()
 		where := ""
 		if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).IsUnspecified() {
 			addr, where = net.JoinHostPort("localhost", port), " on all addresses"

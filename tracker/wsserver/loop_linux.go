@@ -15,7 +15,7 @@ import (
 const (
 	// readBuffer is what one read of a connection gets at most. It is one
 	// for all of a loop, so it stays in the processor's cache.
-	readBuffer = 128 << 10
+	readBuffer = 64 << 10
 	// eventBatch bounds the events of one iteration.
 	eventBatch = 512
 	// acceptBatch bounds the sockets taken in one iteration.
@@ -23,6 +23,9 @@ const (
 	// flushAt is how many unsent bytes make a loop write before the end of an
 	// iteration: as many as stay in the cache.
 	flushAt = 256 << 10
+	// flushFrom is how many connections with something unsent do so too: each
+	// has a buffer until then.
+	flushFrom = 512
 	// tickLength is how fine a loop's timers are.
 	tickLength = 250 * time.Millisecond
 
@@ -138,7 +141,7 @@ func (l *loop) run() {
 		events, err := l.wait()
 		l.clock()
 		if err != nil {
-			l.failed <- fmt.Errorf("event loop: %w", err)
+			l.fail(fmt.Errorf("event loop: %w", err))
 			return
 		}
 		if l.tick != l.wheel.now {
@@ -154,6 +157,14 @@ func (l *loop) run() {
 		l.handOn()
 		l.bury()
 		l.publish()
+	}
+}
+
+// fail makes Serve return with err, or whatever failed before.
+func (l *loop) fail(err error) {
+	select {
+	case l.failed <- err:
+	default:
 	}
 }
 

@@ -197,9 +197,7 @@ func (c *loopConn) message(msg []byte, op ws.OpCode, deflated bool) error {
 	} else {
 		l.echo(c, op, msg)
 	}
-	if l.queued >= flushAt {
-		l.flush()
-	}
+	l.relieve()
 	if c.state != stateOpen || c.mailed.Load()&closeAsked != 0 {
 		return errClosing
 	}

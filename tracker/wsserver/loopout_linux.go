@@ -199,6 +199,13 @@ func (l *loop) flush() {
 	l.queued = 0
 }
 
+// relieve flushes early, if there is much.
+func (l *loop) relieve() {
+	if l.queued >= flushAt || len(l.dirty) >= flushFrom {
+		l.flush()
+	}
+}
+
 // write writes what there is for c, as far as it takes it.
 func (l *loop) write(c *loopConn) {
 	for o := c.out; o != nil; {

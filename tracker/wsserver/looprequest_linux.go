@@ -43,10 +43,7 @@ func (l *loop) accept(ln *loopListener) {
 			return
 		case unix.EBADF, unix.EINVAL, unix.ENOTSOCK, unix.EOPNOTSUPP, unix.EFAULT:
 			ln.fd = -1
-			select {
-			case l.failed <- &net.OpError{Op: "accept", Net: "tcp", Addr: ln.original.Addr(), Err: err}:
-			default:
-			}
+			l.fail(&net.OpError{Op: "accept", Net: "tcp", Addr: ln.original.Addr(), Err: err})
 			return
 		default:
 			// The socket had an error before it was taken.

@@ -106,7 +106,10 @@ func (s *Server) stopLoopListeners() { s.eachLoop((*loop).stopListening) }
 
 // closeLoopConns begins to end every conversation.
 func (s *Server) closeLoopConns(code ws.StatusCode, reason string) {
-	s.eachLoopConn(func(l *loop, c *loopConn) { l.close(c, code, reason, endClosed) })
+	s.eachLoopConn(func(l *loop, c *loopConn) {
+		l.close(c, code, reason, endClosed)
+		l.relieve()
+	})
 }
 
 // abortLoopConns drops every connection.

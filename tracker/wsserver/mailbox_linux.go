@@ -180,6 +180,7 @@ func (l *loop) readMail() {
 		t := &m.letters[i]
 		l.open(t, bytes[:t.size])
 		bytes = bytes[t.size:]
+		l.relieve()
 	}
 	for _, f := range m.calls {
 		f()
