@@ -289,7 +289,7 @@ func TestLinkIsRedialledAfterALoss(t *testing.T) {
 			w.cutAll()
 			time.Sleep(20 * time.Second)
 			cc := a.client(fmt.Sprint("carol", i))
-			cc.announce(hash(1), 5)
+			cc.announce(hash(1), 10) // one for everybody, however they are drawn
 			introduced(t, cc, cb, time.Second)
 		}
 		oneLink(t, a, b)

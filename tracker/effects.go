@@ -18,7 +18,7 @@ type work struct {
 	join     swarm.NodeJoin
 	ask      access.Request
 	message  wire.Message
-	effects  []swarm.Effect[*owner]
+	effects  []swarm.Effect
 	files    []wire.File
 	offers   []swarm.Offer
 	key      []byte
@@ -76,8 +76,8 @@ func (t *Tracker) perform(w *work) {
 
 // toClient performs an effect for a local client. It may have closed since the
 // lock was released; its sink may know before the session does.
-func (t *Tracker) toClient(w *work, e *swarm.Effect[*owner]) {
-	s := e.To.session
+func (t *Tracker) toClient(w *work, e *swarm.Effect) {
+	s := t.owners.session(e.To)
 	if s == nil || s.closed.Load() {
 		t.stats.ToClosed.Add(1)
 		return
@@ -137,9 +137,12 @@ func (t *Tracker) relayOffers(w *work, at int) int {
 	return n
 }
 
-func (t *Tracker) nodeSink(o *owner) NodeSink {
-	if o.node != nil {
-		if l := o.node.link.Load(); l != nil {
+func (t *Tracker) nodeSink(o swarm.Owner) NodeSink {
+	t.nodesMu.RLock()
+	n := t.numbers[o]
+	t.nodesMu.RUnlock()
+	if n != nil {
+		if l := n.link.Load(); l != nil {
 			return l.sink
 		}
 	}

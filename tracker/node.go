@@ -41,7 +41,7 @@ type NodeSession struct {
 	t         *Tracker
 	key       NodeKey
 	firstSeen time.Duration
-	owner     *owner
+	owner     atomic.Uint32            // what tables know it as; 0: forgotten
 	link      atomic.Pointer[nodeLink] // nil without one; changed under mu
 
 	mu       sync.Mutex
@@ -67,15 +67,30 @@ func (t *Tracker) OpenNode(key NodeKey, info NodeInfo) *NodeSession {
 	n := t.nodes[key]
 	if n == nil {
 		n = &NodeSession{
-			t: t, key: key, owner: new(owner), detached: t.now(),
+			t: t, key: key, detached: t.now(),
 			firstSeen: info.FirstSeen.Sub(t.epoch), joined: make(map[string]struct{}),
 		}
-		n.owner.node = n
-		n.owner.ping.Store(int64(-1 << 62))
-		n.seen()
-		t.nodes[key] = n
+		t.remember(n)
 	}
 	return n
+}
+
+// remember enters a session, which has, or had, no number. Caller holds
+// t.nodesMu.
+func (t *Tracker) remember(n *NodeSession) {
+	t.nodes[n.key] = n
+	if n.owner.Load() != 0 {
+		return
+	}
+	// One number after the other: 2^31 come between a number and its return.
+	for {
+		t.number = nodeBit | (t.number + 1)
+		if t.numbers[t.number] == nil {
+			break
+		}
+	}
+	t.numbers[t.number] = n
+	n.owner.Store(uint32(t.number))
 }
 
 // forgetNodes drops the sessions of nodes that have been without a link for
@@ -84,17 +99,23 @@ func (t *Tracker) forgetNodes() {
 	now := t.now()
 	t.nodesMu.Lock()
 	defer t.nodesMu.Unlock()
-	for key, n := range t.nodes {
+	for o, n := range t.numbers {
 		n.mu.Lock()
 		gone := n.link.Load() == nil && now-n.detached > nodeLinger
 		n.mu.Unlock()
-		if gone {
-			delete(t.nodes, key)
+		if !gone {
+			continue
+		}
+		delete(t.numbers, o)
+		n.owner.Store(0)
+		if t.nodes[n.key] == n {
+			delete(t.nodes, n.key)
 		}
 	}
 }
 
-func (n *NodeSession) seen() { n.owner.seen.Store(int64(n.t.now())) }
+// number is what tables know the node as.
+func (n *NodeSession) number() swarm.Owner { return swarm.Owner(n.owner.Load()) }
 
 // Key is the node's key.
 func (n *NodeSession) Key() NodeKey { return n.key }
@@ -104,12 +125,11 @@ func (n *NodeSession) Key() NodeKey { return n.key }
 func (n *NodeSession) Attach(s NodeSink, group string) {
 	// A session that was forgotten meanwhile is remembered again.
 	n.t.nodesMu.Lock()
-	n.t.nodes[n.key] = n
-	n.t.nodesMu.Unlock()
+	defer n.t.nodesMu.Unlock()
+	n.t.remember(n)
 	n.mu.Lock()
 	n.link.Store(&nodeLink{sink: s, group: group})
 	n.mu.Unlock()
-	n.seen()
 }
 
 // Detach says that the link s is gone. If it is the one in use, the node
@@ -137,7 +157,6 @@ func (n *NodeSession) Detach(s NodeSink) {
 // part. It reports false if there is no local member to share the swarm with,
 // or no room, or no link.
 func (n *NodeSession) Join(j NodeJoin) bool {
-	n.seen()
 	n.t.stats.NodeJoins.Add(1)
 	w := n.t.getWork()
 	defer n.t.putWork(w)
@@ -158,7 +177,7 @@ func (n *NodeSession) Join(j NodeJoin) bool {
 	sh := n.t.shard(j.InfoHash)
 	var out swarm.Outcome
 	sh.mu.Lock()
-	w.effects, out = sh.table.NodeJoin(n.t.now(), n.owner, &w.join, w.effects)
+	w.effects, out = sh.table.NodeJoin(n.t.now(), n.number(), &w.join, w.effects)
 	sh.mu.Unlock()
 	member := out.Standing == swarm.StandingMember
 	if member {
@@ -192,7 +211,6 @@ func (n *NodeSession) trim() {
 
 // Leave ends the node's part in a swarm.
 func (n *NodeSession) Leave(infoHash []byte) {
-	n.seen()
 	n.mu.Lock()
 	delete(n.joined, string(infoHash))
 	n.mu.Unlock()
@@ -202,38 +220,35 @@ func (n *NodeSession) Leave(infoHash []byte) {
 func (n *NodeSession) leave(infoHash []byte) {
 	w, sh := n.begin(infoHash)
 	var out swarm.Outcome
-	w.effects, out = sh.table.NodeLeave(n.t.now(), n.owner, infoHash, w.effects)
+	w.effects, out = sh.table.NodeLeave(n.t.now(), n.number(), infoHash, w.effects)
 	n.end(w, sh, infoHash, out)
 }
 
 // Offers takes offers of one announce at the node, for members here.
 func (n *NodeSession) Offers(infoHash, peerID []byte, offers []swarm.Offer) {
-	n.seen()
 	n.t.stats.NodeOffers.Add(int64(len(offers)))
 	w, sh := n.begin(infoHash)
 	var out swarm.Outcome
-	w.effects, out = sh.table.NodeOffers(n.t.now(), n.owner, infoHash, peerID, offers, w.effects)
+	w.effects, out = sh.table.NodeOffers(n.t.now(), n.number(), infoHash, peerID, offers, w.effects)
 	n.end(w, sh, infoHash, out)
 }
 
 // Answer takes an answer that came back through the node.
 func (n *NodeSession) Answer(a swarm.Answer) {
-	n.seen()
 	n.t.stats.NodeAnswers.Add(1)
 	w, sh := n.begin(a.InfoHash)
 	w.answer = a
 	var out swarm.Outcome
-	w.effects, out = sh.table.NodeAnswer(n.t.now(), n.owner, &w.answer, w.effects)
+	w.effects, out = sh.table.NodeAnswer(n.t.now(), n.number(), &w.answer, w.effects)
 	n.end(w, sh, a.InfoHash, out)
 }
 
 // Refused takes back an offer of ours that the node could not place.
 func (n *NodeSession) Refused(infoHash, peerID []byte, offer swarm.Offer, reason swarm.RefuseReason) {
-	n.seen()
 	n.t.stats.NodeRefusals.Add(1)
 	w, sh := n.begin(infoHash)
 	var out swarm.Outcome
-	w.effects, out = sh.table.NodeRefused(n.t.now(), n.owner, infoHash, peerID, offer, reason, w.effects)
+	w.effects, out = sh.table.NodeRefused(n.t.now(), n.number(), infoHash, peerID, offer, reason, w.effects)
 	n.end(w, sh, infoHash, out)
 }
 

@@ -19,6 +19,7 @@ const (
 	closePolicy = 1008 // RFC 6455, 7.4.1
 
 	reasonMemberships = "too many torrents on one connection"
+	reasonSessions    = "too many connections"
 	reasonScrapeAll   = "name the info hashes to scrape"
 )
 
@@ -28,7 +29,9 @@ type Session struct {
 	t      *Tracker
 	sink   Sink
 	who    Client
-	owner  *owner
+	owner  swarm.Owner  // what tables know it as
+	seen   atomic.Int64 // time.Duration since the tracker's epoch
+	ping   atomic.Int64
 	closed atomic.Bool
 	jitter atomic.Uint64
 
@@ -50,25 +53,25 @@ type member struct {
 
 // Open begins the session of a client, whose frames go back through s.
 func (t *Tracker) Open(s Sink, who Client) *Session {
-	ses := &Session{t: t, sink: s, who: who, owner: new(owner)}
-	ses.owner.session = ses
-	ses.owner.seen.Store(int64(t.now()))
-	// No ping of the client's own has arrived yet, at the epoch least of all.
-	ses.owner.ping.Store(int64(-1 << 62))
+	ses := &Session{t: t, sink: s, who: who}
+	now := t.now()
+	ses.seen.Store(int64(now))
+	ses.ping.Store(int64(never))
 	ses.jitter.Store(t.jitter.Add(weyl))
+	t.owners.enter(ses, now)
 	t.stats.Sessions.Add(1)
 	return ses
 }
 
 // Seen says that something arrived from the client.
-func (s *Session) Seen() { s.owner.seen.Store(int64(s.t.now())) }
+func (s *Session) Seen() { s.seen.Store(int64(s.t.now())) }
 
 // Ping says that a ping of the client's own arrived, which keeps its
 // memberships alive: some clients announce once and then only ping.
 func (s *Session) Ping() {
 	now := int64(s.t.now())
-	s.owner.seen.Store(now)
-	s.owner.ping.Store(now)
+	s.seen.Store(now)
+	s.ping.Store(now)
 }
 
 // Close ends the session: the client leaves all its swarms.
@@ -85,6 +88,7 @@ func (s *Session) Close() {
 		infoHash, peerID := splitKey(key)
 		s.leave([]byte(infoHash), []byte(peerID))
 	}
+	s.t.owners.leave(s)
 }
 
 func (s *Session) leave(infoHash, peerID []byte) {
@@ -114,7 +118,7 @@ func (s *Session) HandleVia(via Courier, frame []byte) {
 	}
 	t := s.t
 	now := t.now()
-	s.owner.seen.Store(int64(now))
+	s.seen.Store(int64(now))
 	w := t.getWork()
 	w.courier = via
 	fault := w.parser.Parse(frame, &w.request)
@@ -170,6 +174,11 @@ func (s *Session) announce(now time.Duration, w *work) {
 			// It may have joined before the rules changed.
 			s.leave(r.InfoHash, r.PeerID)
 		}
+		return
+	}
+	if s.owner == 0 {
+		t.stats.MembershipLimit.Add(1)
+		s.fail(w, reasonSessions)
 		return
 	}
 	w.key = appendKey(w.key[:0], r.InfoHash, r.PeerID)

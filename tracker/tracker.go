@@ -35,32 +35,23 @@ type Tracker struct {
 	// k0 and k1 key the choice of a shard, so that nobody can aim at one.
 	k0, k1 uint64
 
+	owners owners
+
 	// jitter seeds the next session's.
 	jitter atomic.Uint64
 
-	nodesMu sync.Mutex
+	nodesMu sync.RWMutex
 	nodes   map[NodeKey]*NodeSession
+	numbers map[swarm.Owner]*NodeSession // all that are not forgotten
+	number  swarm.Owner                  // the last one given
 }
 
 // shard is one table and its lock, on cache lines of its own.
 type shard struct {
 	mu    sync.Mutex
-	table *swarm.Table[*owner]
+	table *swarm.Table
 	_     [112]byte
 }
-
-// owner is what a table knows of a session or of a node session.
-type owner struct {
-	seen, ping atomic.Int64 // time.Duration since the tracker's epoch
-	session    *Session     // one of the two is set
-	node       *NodeSession
-}
-
-// LastSeen implements swarm.Owner.
-func (o *owner) LastSeen() time.Duration { return time.Duration(o.seen.Load()) }
-
-// LastPing implements swarm.Owner.
-func (o *owner) LastPing() time.Duration { return time.Duration(o.ping.Load()) }
 
 // New makes a tracker. It does its housekeeping in Run.
 func New(cfg Config) (*Tracker, error) {
@@ -69,11 +60,13 @@ func New(cfg Config) (*Tracker, error) {
 	}
 	cfg = cfg.withDefaults()
 	t := &Tracker{
-		cfg:    cfg,
-		epoch:  cfg.Now(),
-		shards: make([]shard, cfg.Shards),
-		nodes:  make(map[NodeKey]*NodeSession),
+		cfg:     cfg,
+		epoch:   cfg.Now(),
+		shards:  make([]shard, cfg.Shards),
+		nodes:   make(map[NodeKey]*NodeSession),
+		numbers: make(map[swarm.Owner]*NodeSession),
 	}
+	t.owners.init(max(leastRest, 2*cfg.Swarm.AnswerWindow+cfg.Swarm.TTL))
 	t.works.New = func() any { return &work{parser: wire.NewParser(cfg.Limits)} }
 	var seed [32]byte
 	if cfg.Seed != nil {
@@ -82,7 +75,7 @@ func New(cfg Config) (*Tracker, error) {
 		rand.Read(seed[:])
 	}
 	for i := range t.shards {
-		t.shards[i].table = swarm.New[*owner](cfg.Swarm, derive(seed, uint64(i)))
+		t.shards[i].table = swarm.New(cfg.Swarm, &t.owners, derive(seed, uint64(i)))
 	}
 	own := derive(seed, ^uint64(0))
 	t.k0 = binary.LittleEndian.Uint64(own[:])

@@ -1,29 +1,51 @@
 package swarm
 
-import "fmt"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
 
 // Check verifies every invariant of the table's own structures, the slow way.
 // It is for tests and for whoever hunts a bug.
-func (t *Table[O]) Check() error {
-	if len(t.list) != len(t.swarms) {
-		return fmt.Errorf("%d swarms listed, %d mapped", len(t.list), len(t.swarms))
+func (t *Table) Check() error {
+	if err := t.checkSlabs(); err != nil {
+		return err
 	}
 	var sum Stats
-	claims, batches := 0, 0
-	by := make(map[O]parkedSum)
-	for i, s := range t.list {
-		if s.at != i || t.swarms[string(s.hash)] != s {
-			return fmt.Errorf("swarm %q is not in its place", s.hash)
+	claims, batches, texts, exts := 0, 0, 0, 0
+	by := make(map[Owner]parkedSum)
+	for at := range t.swarms.rows {
+		s := t.swarms.at(at)
+		name := t.text(nil, &s.hash, s.odd)
+		if t.swarm(name) != s || t.place(s) != at {
+			return fmt.Errorf("swarm %q is not in its place", name)
 		}
-		if err := s.check(); err != nil {
-			return fmt.Errorf("swarm %q: %w", s.hash, err)
+		n, err := t.checkMembers(s)
+		if err != nil {
+			return fmt.Errorf("swarm %q: %w", name, err)
 		}
-		sum.Members += len(s.members)
-		sum.Complete += s.complete
-		sum.Nodes += len(s.nodes)
-		for _, b := range s.batches {
+		texts += n
+		if s.odd {
+			texts++
+		}
+		sum.Members += s.len()
+		sum.Complete += int(s.complete)
+		x := t.ext(s)
+		if x == nil {
+			continue
+		}
+		exts++
+		if x.at != at || !bytes.Equal(x.name, name) {
+			return fmt.Errorf("swarm %q has an extension of %d, %q", name, x.at, x.name)
+		}
+		if err := t.checkNodes(x); err != nil {
+			return fmt.Errorf("swarm %q: %w", name, err)
+		}
+		sum.Nodes += len(x.nodes)
+		for _, b := range x.batches {
 			if b.place.value != b || b.turn.value != b || len(b.offers) == 0 {
-				return fmt.Errorf("swarm %q: batch of %q is not in the queues or empty", s.hash, b.peerID)
+				return fmt.Errorf("swarm %q: batch of %q is not in the queues or empty", name, b.peerID)
 			}
 			own := by[b.owner]
 			by[b.owner] = parkedSum{own.offers + len(b.offers), own.bytes + b.bytes}
@@ -31,21 +53,22 @@ func (t *Table[O]) Check() error {
 			sum.ParkedBytes += b.bytes
 			batches++
 		}
-		for k := range s.members {
-			if c := s.members[k].claim; c != nil {
-				if c.place.value != c || c.swarm != s {
-					return fmt.Errorf("swarm %q: claim to %q is not in the queue", s.hash, c.a.PeerID)
-				}
-				claims++
-				sum.ClaimBytes += c.bytes
+		for _, c := range x.claims {
+			if c.place.value != c || c.x != x {
+				return fmt.Errorf("swarm %q: claim to %q is not in the queue", name, c.a.PeerID)
 			}
+			claims++
+			sum.ClaimBytes += c.bytes
 		}
 		switch {
-		case len(s.nodes) > t.cfg.MaxNodes || len(s.departed) > t.cfg.MaxNodes:
-			return fmt.Errorf("swarm %q: %d nodes, %d departed", s.hash, len(s.nodes), len(s.departed))
-		case s.claims > t.cfg.MaxClaimsSwarm || s.parked > t.cfg.MaxParkedSwarm:
-			return fmt.Errorf("swarm %q: %d claims, %d parked", s.hash, s.claims, s.parked)
+		case len(x.nodes) > t.cfg.MaxNodes || len(x.departed) > t.cfg.MaxNodes:
+			return fmt.Errorf("swarm %q: %d nodes, %d departed", name, len(x.nodes), len(x.departed))
+		case len(x.claims) > t.cfg.MaxClaimsSwarm || x.parked > t.cfg.MaxParkedSwarm:
+			return fmt.Errorf("swarm %q: %d claims, %d parked", name, len(x.claims), x.parked)
 		}
+	}
+	if exts != int(t.exts.rows) || texts != t.texts.len() {
+		return fmt.Errorf("%d extensions, %d texts in use, %d and %d are kept", exts, texts, t.exts.rows, t.texts.len())
 	}
 	st := t.Stats()
 	switch {
@@ -76,117 +99,165 @@ func (t *Table[O]) Check() error {
 	return nil
 }
 
-func (s *swarm[O]) check() error {
-	if len(s.members) == 0 || len(s.deck) != len(s.members) || s.dealt < 0 || s.dealt > len(s.deck) {
-		return fmt.Errorf("%d members, %d cards, %d dealt", len(s.members), len(s.deck), s.dealt)
+// checkSlabs verifies that nothing in the slabs is out of use.
+func (t *Table) checkSlabs() error {
+	if t.index.n != int(t.swarms.rows) {
+		return fmt.Errorf("%d swarms, %d indexed", t.swarms.rows, t.index.n)
 	}
-	if (s.index == nil) != (s.owned == nil) || s.index == nil && len(s.members) > indexAbove ||
-		s.index != nil && len(s.index) != len(s.members) {
-		return fmt.Errorf("index of %d for %d members", len(s.index), len(s.members))
+	if err := t.index.check(t.swarmHash); err != nil {
+		return fmt.Errorf("index of swarms: %w", err)
 	}
-	complete, claims, batches := 0, 0, 0
-	ids := make(map[string]bool)
-	owners := make(map[O]int)
-	for i := range s.members {
-		m := &s.members[i]
-		if ids[m.id] || s.find([]byte(m.id)) != i || s.deck[m.card] != int32(i) {
-			return fmt.Errorf("member %q: twice, not found, or without its card", m.id)
+	rows, paged := uint32(0), uint32(0)
+	for at := range t.swarms.rows {
+		if t.swarms.at(at).paged {
+			paged++
 		}
-		ids[m.id] = true
-		owners[m.owner]++
-		if m.complete {
-			complete++
+	}
+	for c := range t.rows {
+		if t.rows[c].rows != t.backs[c].rows {
+			return fmt.Errorf("%d rows of %d members, %d known", t.rows[c].rows, rowSizes[c], t.backs[c].rows)
 		}
-		if m.claim != nil {
-			if claims++; string(m.claim.a.PeerID) != m.id || m.claim.owner == m.owner {
-				return fmt.Errorf("member %q has a claim to %q, or its owner's own", m.id, m.claim.a.PeerID)
+		for row := range t.rows[c].rows {
+			s := t.swarms.at(*t.backs[c].at(row))
+			if s.paged || s.row != row || rowClass[s.n] != uint8(c) {
+				return fmt.Errorf("row %d of %d members is not its swarm's", row, rowSizes[c])
 			}
 		}
-		if m.batch != nil {
-			if batches++; string(m.batch.peerID) != m.id || m.batch.owner != m.owner {
-				return fmt.Errorf("member %q has the offers of %q", m.id, m.batch.peerID)
-			}
+		rows += t.rows[c].rows
+	}
+	if rows+paged != t.swarms.rows {
+		return fmt.Errorf("%d swarms, %d rows, %d in pages", t.swarms.rows, rows, paged)
+	}
+	for i := range t.exts.rows {
+		x := *t.exts.at(i)
+		if x == nil || x.at >= t.swarms.rows || t.of(x).ext != i+1 {
+			return fmt.Errorf("extension %d is not its swarm's", i)
 		}
 	}
-	parked := 0
-	for i, b := range s.batches {
-		if parked += len(b.offers); b.at != i || b.swarm != s {
-			return fmt.Errorf("batch of %q is not in its place", b.peerID)
-		}
-	}
-	if complete != s.complete || claims != s.claims || batches != len(s.batches) || batches != s.oldest.len || parked != s.parked {
-		return fmt.Errorf("seeders, claims, batches, parked: %d %d %d %d, counted as %d %d %d %d",
-			complete, claims, batches, parked, s.complete, s.claims, len(s.batches), s.parked)
-	}
-	for o, n := range owners {
-		if s.ownedBy(o) != n || s.owned != nil && len(s.owned) != len(owners) {
-			return fmt.Errorf("an owner has %d members, counted as %d", n, s.ownedBy(o))
-		}
-	}
-	return s.checkNodes()
+	return nil
 }
 
-func (s *swarm[O]) checkNodes() error {
-	complete, incomplete := 0, 0
-	groups := make(map[*group]int)
-	draw := make(map[*group]int)
-	for _, nd := range s.nodes {
-		if nd.group != nil {
-			groups[nd.group]++
-			if nd.draws {
-				draw[nd.group]++
-			}
-		} else if !nd.draws {
-			return fmt.Errorf("a node without a group does not draw")
-		}
-		complete += nd.complete
-		incomplete += nd.incomplete
-		if nd.credit < 0 || nd.credit > creditMax || nd.proven != (nd.credit > 0) {
-			return fmt.Errorf("a node has credit %d, proven %v", nd.credit, nd.proven)
-		}
-		limit := claimUnproven
-		if nd.proven {
-			limit = claimProven
-		}
-		if n := nd.complete + nd.incomplete; n < 0 || n > limit || !nd.draws && n > 0 {
-			return fmt.Errorf("a node counts for %d, limit %d, draws %v", n, limit, nd.draws)
-		}
-		if nd.balance <= -1-1e-9 || nd.balance > burstGroup {
-			return fmt.Errorf("a node's balance is %v", nd.balance)
-		}
-		here := [2]int{}
-		for i, g := range nd.tags {
-			if i > 0 && nd.tags[i-1].hash >= g.hash {
-				return fmt.Errorf("tags are not sorted")
-			}
-			local := false
-			for k := range s.members {
-				local = local || Tag(nd.tagKey, []byte(s.members[k].id)) == g.hash
-			}
-			if local != g.here {
-				return fmt.Errorf("a tag is said to be here: %v, is: %v", g.here, local)
-			}
-			if local {
-				here[g.role]++
-			}
-		}
-		if here != nd.duplicates || len(nd.tags) > MaxTags {
-			return fmt.Errorf("a node has %v duplicates, counted as %v", here, nd.duplicates)
+// checkMembers returns how many odd peer ids there are.
+func (t *Table) checkMembers(s *swarm) (texts int, err error) {
+	n := s.len()
+	if n == 0 || s.dealt > s.n || s.complete > s.n {
+		return 0, fmt.Errorf("%d members, %d seeders, %d dealt", n, s.complete, s.dealt)
+	}
+	x := t.ext(s)
+	switch {
+	case s.paged && (n <= rowAgain || len(x.pages)*pageLen < n || len(x.pages)*pageLen >= n+2*pageLen):
+		return 0, fmt.Errorf("%d members in %d pages", n, len(x.pages))
+	case !s.paged && (n > maxRow || x != nil && (x.pages != nil || x.owned != nil || x.index.dir != nil)):
+		return 0, fmt.Errorf("%d members without pages", n)
+	case s.paged && x.index.n != n:
+		return 0, fmt.Errorf("%d members, %d indexed", n, x.index.n)
+	}
+	if s.paged {
+		if err := x.index.check(func(at uint32) uint32 { return t.memberHash(t.member(s, int(at))) }); err != nil {
+			return 0, err
 		}
 	}
-	if complete != s.remoteComplete || incomplete != s.remoteIncomplete {
-		return fmt.Errorf("remote %d and %d, counted as %d and %d", complete, incomplete, s.remoteComplete, s.remoteIncomplete)
-	}
-	if len(groups) != len(s.groups) {
-		return fmt.Errorf("%d groups, listed %d", len(groups), len(s.groups))
-	}
-	for g, n := range groups {
-		if g.nodes != n || draw[g] != min(n, drawing) || g.balance <= -1-1e-9 || g.balance > burstGroup {
-			return fmt.Errorf("group %q: %d nodes, counted as %d, %d draw, balance %v", g.name, n, g.nodes, draw[g], g.balance)
+	complete, claims, batches := 0, 0, 0
+	owners := make(map[Owner]int)
+	for i := range n {
+		m := t.member(s, i)
+		name := t.text(nil, &m.id, m.has(odd))
+		if t.peer(s, name) != m || t.slot(s, m) != i {
+			return 0, fmt.Errorf("member %q of slot %d is not found there", name, i)
+		}
+		owners[m.owner]++
+		if m.has(odd) {
+			texts++
+		}
+		if m.has(seeder) {
+			complete++
+		}
+		c, b := t.claimTo(s, m), t.batchOf(s, m)
+		if c != nil {
+			if claims++; string(c.a.PeerID) != string(name) || c.owner == m.owner {
+				return 0, fmt.Errorf("member %q has a claim to %q, or its owner's own", name, c.a.PeerID)
+			}
+		}
+		if b != nil {
+			if batches++; string(b.peerID) != string(name) || b.owner != m.owner {
+				return 0, fmt.Errorf("member %q has the offers of %q", name, b.peerID)
+			}
+		}
+		if m.has(rare) != (b != nil || c != nil) {
+			return 0, fmt.Errorf("member %q is not what its flag says", name)
 		}
 	}
-	if s.unproven.balance <= -1-1e-9 || s.unproven.balance > burstUnproven {
-		return fmt.Errorf("the balance of the unproven is %v", s.unproven.balance)
+	for o, n := range owners {
+		if o == 0 || t.ownedBy(s, o) != n || s.paged && len(x.owned) != len(owners) {
+			return 0, fmt.Errorf("an owner has %d members, counted as %d", n, t.ownedBy(s, o))
+		}
+	}
+	if complete != int(s.complete) {
+		return 0, fmt.Errorf("%d seeders, counted as %d", complete, s.complete)
+	}
+	if x == nil {
+		return texts, nil
+	}
+	parked := 0
+	for i, b := range x.batches {
+		if parked += len(b.offers); b.at != i || b.x != x {
+			return 0, fmt.Errorf("batch of %q is not in its place", b.peerID)
+		}
+	}
+	if claims != len(x.claims) || batches != len(x.batches) || batches != x.oldest.len || parked != x.parked {
+		return 0, fmt.Errorf("claims, batches, parked: %d %d %d, counted as %d %d %d",
+			claims, batches, parked, len(x.claims), len(x.batches), x.parked)
+	}
+	return texts, nil
+}
+
+// check verifies that all places are where a search would find them.
+func (x *index) check(hash func(uint32) uint32) error {
+	if x.dir == nil {
+		if x.n != 0 {
+			return errors.New("lost")
+		}
+		return nil
+	}
+	if len(x.dir) != 1<<x.depth {
+		return fmt.Errorf("directory of %d, depth %d", len(x.dir), x.depth)
+	}
+	n := 0
+	seen := make(map[uint32]bool)
+	for i := 0; i < len(x.dir); {
+		g := x.dir[i]
+		span := len(x.dir) >> g.depth
+		if g.depth > x.depth || i%span != 0 {
+			return fmt.Errorf("segment %d of depth %d in %d", i, g.depth, x.depth)
+		}
+		for k := range span {
+			if x.dir[i+k] != g {
+				return fmt.Errorf("segment %d of depth %d is not alone", i+k, g.depth)
+			}
+		}
+		in := 0
+		for at, v := range g.slots {
+			if v == 0 {
+				continue
+			}
+			in++
+			h := hash(v - 1)
+			if x.segment(h) != g || g.tags[at] != g.tag(h) || seen[v] {
+				return fmt.Errorf("place %d is in the wrong segment, or twice", v-1)
+			}
+			seen[v] = true
+			if found, slot := x.find(h, v-1); found != g || slot != at {
+				return fmt.Errorf("place %d is not found", v-1)
+			}
+		}
+		if in != g.n || !fits(g.n, len(g.slots)) || len(g.tags) != len(g.slots) {
+			return fmt.Errorf("%d places of %d, counted as %d", in, len(g.slots), g.n)
+		}
+		n += in
+		i += span
+	}
+	if n != x.n {
+		return fmt.Errorf("%d places, counted as %d", n, x.n)
 	}
 	return nil
 }

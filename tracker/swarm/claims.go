@@ -19,66 +19,69 @@ import (
 // but not of its term, so that claiming again does not put off the verdict.
 
 // claim is an announce of a peer id that another owner has.
-type claim[O Owner] struct {
-	swarm *swarm[O]
-	owner O // who claims
+type claim struct {
+	x     *extension
+	key   id
+	owner Owner // who claims
 	at    time.Duration
 	heard time.Duration // when the owner had last been seen by then
 	a     Announce      // a copy
 	bytes int
-	place *item[*claim[O]]
+	place *item[*claim]
 }
 
 // contest handles an announce of a member that belongs to a live owner.
-func (t *Table[O]) contest(now time.Duration, s *swarm[O], slot int, from O, a *Announce, out []Effect[O]) ([]Effect[O], Outcome) {
-	out = reply(s, from, a.InfoHash, out)
-	m := &s.members[slot]
+func (t *Table) contest(now time.Duration, s *swarm, m *member, from Owner, p *party, a *Announce, out []Effect) ([]Effect, Outcome) {
+	out = t.reply(s, from, a.InfoHash, out)
 	offers := a.Offers[:min(len(a.Offers), t.cfg.MaxOffers)]
 	size := len(a.PeerID)
 	for i := range offers {
 		size += offerBytes(&offers[i])
 	}
-	old := m.claim
+	old := t.claimTo(s, m)
 	room := t.cfg.MaxClaimBytes - t.stats.ClaimBytes
 	if old != nil {
 		room += old.bytes
 	}
-	if size > room || old == nil && (t.claims.len >= t.cfg.MaxClaims || s.claims >= t.cfg.MaxClaimsSwarm) {
+	x := t.ext(s)
+	if size > room || old == nil && (t.claims.len >= t.cfg.MaxClaims || x != nil && len(x.claims) >= t.cfg.MaxClaimsSwarm) {
 		return out, Outcome{Drop: t.drop(DropClaimsFull)}
 	}
-	c := &claim[O]{swarm: s, owner: from, at: now, heard: m.owner.LastSeen(), a: *a, bytes: size}
-	c.a.InfoHash = s.hash
+	x = t.extend(s)
+	c := &claim{x: x, key: p.key, owner: from, at: now, heard: t.signs.LastSeen(m.owner), a: *a, bytes: size}
+	c.a.InfoHash = x.name
 	c.a.PeerID, c.a.Offers = copyOffers(a.PeerID, offers, size)
-	m.claim = c
 	t.stats.ClaimBytes += size
 	if old != nil {
 		c.at, c.heard, c.place = old.at, old.heard, old.place
 		c.place.value = c
+		x.claims[slices.Index(x.claims, old)] = c
 		t.stats.ClaimBytes -= old.bytes
 		return out, Outcome{Standing: StandingClaimant}
 	}
 	c.place = t.claims.push(c)
-	s.claims++
-	out = append(out, Effect[O]{To: m.owner, Kind: EffectPing})
+	x.claims = append(x.claims, c)
+	m.set(rare, true)
+	out = append(out, Effect{To: m.owner, Kind: EffectPing})
 	return out, Outcome{Standing: StandingClaimant}
 }
 
 // withdraw forgets the owner's claim to a member, if that is whose it is.
-func (t *Table[O]) withdraw(s *swarm[O], slot int, owner O) bool {
-	c := s.members[slot].claim
+func (t *Table) withdraw(s *swarm, m *member, owner Owner) bool {
+	c := t.claimTo(s, m)
 	if c == nil || c.owner != owner {
 		return false
 	}
-	t.forget(s, slot)
+	t.forget(s, m)
 	return true
 }
 
 // forget ends the claim to a member.
-func (t *Table[O]) forget(s *swarm[O], slot int) *claim[O] {
-	c := s.members[slot].claim
-	s.members[slot].claim = nil
+func (t *Table) forget(s *swarm, m *member) *claim {
+	c := t.claimTo(s, m)
 	t.claims.remove(c.place)
-	s.claims--
+	c.x.claims = slices.Delete(c.x.claims, slices.Index(c.x.claims, c), slices.Index(c.x.claims, c)+1)
+	t.settled(s, m)
 	t.stats.ClaimBytes -= c.bytes
 	return c
 }
@@ -86,14 +89,16 @@ func (t *Table[O]) forget(s *swarm[O], slot int) *claim[O] {
 // honour gives a member to its claimant and carries out his announce, whose
 // reply he has had. If he may not have it the member is removed: honour is
 // called when the former owner has gone.
-func (t *Table[O]) honour(now time.Duration, s *swarm[O], slot int, out []Effect[O]) ([]Effect[O], Outcome) {
-	c := t.forget(s, slot)
-	if d := t.rebind(s, slot, c.owner); d != DropNone {
-		t.remove(s, slot)
+func (t *Table) honour(now time.Duration, s *swarm, m *member, out []Effect) ([]Effect, Outcome) {
+	c := t.forget(s, m)
+	if d := t.rebind(s, m, c.owner); d != DropNone {
+		t.remove(s, m)
 		return out, Outcome{Touched: true, Drop: t.drop(d)}
 	}
-	t.refresh(now, s, slot, &c.a)
-	out, oc := t.deal(now, s, slot, &c.a, out, Outcome{})
+	t.refresh(now, s, m, &c.a)
+	p := party{hash: c.a.InfoHash, peer: c.a.PeerID, key: c.key, in: s.key()}
+	out, oc := t.deal(now, s, m, &p, &c.a, out, Outcome{})
+	t.left[0], t.left[1] = t.counts(s)
 	// The standing is the claimant's; the caller's own membership is gone.
 	oc.Touched = true
 	return out, oc
@@ -105,22 +110,22 @@ func (t *Table[O]) honour(now time.Duration, s *swarm[O], slot int, out []Effect
 // same tick of a coarse clock, so it counts if the owner was first seen in
 // that tick afterwards; had he been seen in it before, one cannot tell, and
 // what decides is whether anything came later.
-func (t *Table[O]) judge(now time.Duration, budget int, out []Effect[O]) ([]Effect[O], int) {
+func (t *Table) judge(now time.Duration, budget int, out []Effect) ([]Effect, int) {
 	for t.claims.head != nil && budget > 0 {
 		c := t.claims.head.value
 		if now < c.at+t.cfg.ClaimWait {
 			break
 		}
 		budget--
-		s := c.swarm
-		slot := s.find(c.a.PeerID)
-		if s.members[slot].owner.LastSeen() > min(c.at, c.heard) {
-			t.forget(s, slot)
+		s := t.of(c.x)
+		m := t.find(s, &c.key)
+		if t.signs.LastSeen(m.owner) > min(c.at, c.heard) {
+			t.forget(s, m)
 			t.drop(DropClaimRefused)
 			continue
 		}
-		out, _ = t.honour(now, s, slot, out)
-		out = touch(s, out)
+		out, _ = t.honour(now, s, m, out)
+		out = touch(c.x.name, out)
 	}
 	return out, budget
 }

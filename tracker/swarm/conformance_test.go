@@ -221,14 +221,14 @@ var cases = []struct {
 		w.expect(w.announce("A", "H", "p", event(wire.EventStopped), offers("1")), "A: reply H 0/1")
 		w.counts("H", 0, 1, 0)
 		w.expect(w.announce("B", "H", "q", event(wire.EventStopped)), "B: reply H 0/0")
-		if len(w.tb.swarms) != 0 {
+		if w.tb.swarms.rows != 0 {
 			w.t.Fatal("the swarm is still there")
 		}
 	}},
 	{"29 stopped without start", func(w *world) {
 		w.expect(w.announce("A", "H", "p", event(wire.EventStopped)), "A: reply H 0/0")
 		w.expect(w.announce("A", "H", "p", event(wire.EventStopped)), "A: reply H 0/0")
-		if len(w.tb.swarms) != 0 {
+		if w.tb.swarms.rows != 0 {
 			w.t.Fatal("a swarm was made")
 		}
 	}},

@@ -188,7 +188,7 @@ func TestNodeMustJoin(t *testing.T) {
 	}
 	refused(DropNoSwarm)
 	w.join("N", "H", 1, 1)
-	if w.oc.Drop != DropNoSwarm || len(w.tb.swarms) != 0 {
+	if w.oc.Drop != DropNoSwarm || w.tb.swarms.rows != 0 {
 		t.Fatal("a node made a swarm")
 	}
 	w.announce("A", "H", "p")
@@ -210,9 +210,10 @@ func TestOwnPeerIDNeverGetsItsOffer(t *testing.T) {
 	w.join("N", "H", 0, 5)
 	w.expect(w.nodeOffers("N", "H", "p", "1"), fmt.Sprintf(`N: refused H "1" of p: %d`, RefuseLocalPeer))
 	// In the deck itself, for offers of nodes as well.
-	s := w.tb.swarms["H"]
-	h := w.tb.hand(s, []byte("p"), nil, nil)
-	if s.draw(w.tb.rng, &h) >= 0 {
+	s, _ := w.tb.of("H")
+	p := w.tb.party([]byte("H"), []byte("p"))
+	h := w.tb.hand(s, &p.key, 0, nil)
+	if w.tb.draw(s, &h) != nil {
 		t.Fatal("dealt to itself")
 	}
 	// And its other node, which says so by its tag, does not draw its offers.

@@ -11,47 +11,46 @@ import (
 // steady is a swarm at work: its members announce in turn, with offers, and
 // every offer is answered. Nothing joins or leaves.
 type steady struct {
-	tb       *Table[*conn]
+	tb       *Table
 	now      time.Duration
-	conns    []*conn
-	peers    [][]byte
-	byConn   map[*conn]int
+	peers    [][]byte // of the owner one above
 	announce Announce
 	answer   Answer
 	serial   [10][8]byte // offer ids
-	out, re  []Effect[*conn]
+	out, re  []Effect
 	next     int
 }
 
+func (st *steady) LastSeen(Owner) time.Duration { return st.now }
+func (st *steady) LastPing(Owner) time.Duration { return st.now }
+
 func newSteady(peers int) *steady {
-	st := &steady{tb: New[*conn](Config{}, [32]byte{9}), byConn: map[*conn]int{}, now: time.Hour}
+	st := &steady{now: time.Hour}
+	st.tb = New(Config{}, st, [32]byte{9})
 	st.announce = Announce{InfoHash: []byte("abcdefghijklmnopqrst"), NumWant: 10, Offers: make([]Offer, 10)}
 	payload := []byte(`{"type":"offer","sdp":"` + string(make([]byte, 1000)) + `"}`)
 	for i := range st.announce.Offers {
 		st.announce.Offers[i] = Offer{ID: st.serial[i][:], Key: st.serial[i][:], Payload: payload}
 	}
 	for i := range peers {
-		c := &conn{name: fmt.Sprint("c", i), seen: st.now}
-		st.conns, st.peers = append(st.conns, c), append(st.peers, fmt.Appendf(nil, "-WW0208-%012d", i))
-		st.byConn[c] = i
+		st.peers = append(st.peers, fmt.Appendf(nil, "-WW0208-%012d", i))
 		a := st.announce
 		a.PeerID, a.Offers = st.peers[i], nil
-		st.tb.Announce(st.now, c, &a, nil)
+		st.tb.Announce(st.now, Owner(i+1), &a, nil)
 	}
 	return st
 }
 
 // step is an announce of the next member with 10 offers.
 func (st *steady) step() {
-	i := st.next % len(st.conns)
+	i := st.next % len(st.peers)
 	st.next++
 	st.now += 10 * time.Millisecond
-	st.conns[i].seen = st.now
 	st.announce.PeerID = st.peers[i]
 	for k := range st.serial {
 		st.serial[k] = [8]byte{byte(st.next), byte(st.next >> 8), byte(st.next >> 16), byte(st.next >> 24), byte(k)}
 	}
-	st.out, _ = st.tb.Announce(st.now, st.conns[i], &st.announce, st.out[:0])
+	st.out, _ = st.tb.Announce(st.now, Owner(i+1), &st.announce, st.out[:0])
 }
 
 // reply answers the offers of the step before, and says how many.
@@ -61,7 +60,7 @@ func (st *steady) reply() (n int) {
 		if e.Kind != EffectOffer {
 			continue
 		}
-		st.answer = Answer{InfoHash: e.InfoHash, PeerID: st.peers[st.byConn[e.To]], ToPeerID: e.PeerID,
+		st.answer = Answer{InfoHash: e.InfoHash, PeerID: st.peers[e.To-1], ToPeerID: e.PeerID,
 			OfferID: e.Offer.ID, OfferKey: e.Offer.Key, Payload: e.Offer.Payload}
 		st.re, _ = st.tb.Answer(st.now, e.To, &st.answer, st.re[:0])
 		n += len(st.re)
@@ -93,7 +92,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 func TestRelayingAllocatesNothing(t *testing.T) {
 	st := newSteady(50)
 	for i := range 3 {
-		st.tb.NodeJoin(st.now, &conn{name: fmt.Sprint("n", i)}, &NodeJoin{InfoHash: st.announce.InfoHash, Incomplete: 20,
+		st.tb.NodeJoin(st.now, Owner(1000+i), &NodeJoin{InfoHash: st.announce.InfoHash, Incomplete: 20,
 			Tagged: true, IncompleteTags: make([]uint64, 20), Group: fmt.Sprint(i)}, nil)
 	}
 	relayed := 0
@@ -122,11 +121,11 @@ func TestRelayingAllocatesNothing(t *testing.T) {
 
 // A ledger that was large once does not stay so.
 func TestLedgerGivesMemoryBack(t *testing.T) {
-	var l ledger[*conn]
+	var l ledger
 	l.init(150*time.Second, 1<<20)
 	fill := func(now time.Duration, n int) {
 		for i := range n {
-			l.put(now, sending[*conn]{hash: [2]uint64{uint64(i)}}, sent[*conn]{})
+			l.put(now, sending(i), sent{})
 		}
 	}
 	fill(0, 20_000)
@@ -175,7 +174,7 @@ func BenchmarkAnswer(b *testing.B) {
 	for _, peers := range []int{50, 5000} {
 		b.Run(fmt.Sprint(peers), func(b *testing.B) {
 			st := newSteady(peers)
-			var todo []Effect[*conn] // offers not yet answered
+			var todo []Effect // offers not yet answered
 			b.ReportAllocs()
 			for b.Loop() {
 				if len(todo) == 0 {
@@ -191,7 +190,7 @@ func BenchmarkAnswer(b *testing.B) {
 				}
 				e := &todo[len(todo)-1]
 				todo = todo[:len(todo)-1]
-				st.answer = Answer{InfoHash: e.InfoHash, PeerID: st.peers[st.byConn[e.To]], ToPeerID: e.PeerID,
+				st.answer = Answer{InfoHash: e.InfoHash, PeerID: st.peers[e.To-1], ToPeerID: e.PeerID,
 					OfferID: e.Offer.ID, OfferKey: e.Offer.Key, Payload: e.Offer.Payload}
 				if st.re, _ = st.tb.Answer(st.now, e.To, &st.answer, st.re[:0]); len(st.re) != 1 {
 					b.Fatal("an answer was dropped")
@@ -205,8 +204,8 @@ func BenchmarkJoinLeave(b *testing.B) {
 	for _, peers := range []int{50, 5000} {
 		b.Run(fmt.Sprint(peers), func(b *testing.B) {
 			st := newSteady(peers)
-			c := &conn{}
-			a := Announce{InfoHash: st.announce.InfoHash, PeerID: []byte("somebody")}
+			c := Owner(1 << 20)
+			a := Announce{InfoHash: st.announce.InfoHash, PeerID: []byte("-WW0208-somebody1234")}
 			b.ReportAllocs()
 			for b.Loop() {
 				st.out, _ = st.tb.Announce(st.now, c, &a, st.out[:0])

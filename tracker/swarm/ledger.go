@@ -23,41 +23,40 @@ const generations = 3
 // alike. Entries outlive the membership of the offerer, who may be back on a
 // new connection when the answer comes, and the link to a node, which may be
 // back likewise.
-type ledger[O Owner] struct {
+type ledger struct {
 	window time.Duration
 	max    int
 	began  time.Duration // when the present generation did
 	early  uint64        // entries turned out early
 	// gen[0] is the present generation, gen[1] the one before.
-	gen  [generations]map[sending[O]]sent[O]
+	gen  [generations]map[sending]sent
 	peak [generations]int // the most entries each has held
 }
 
-// sending names an offer in somebody's hands: SipHash-2-4-128, under a key
-// of the table's own, of info hash, offerer and offer id.
-type sending[O Owner] struct {
-	to   O
-	hash [2]uint64
-}
+// sending names an offer in somebody's hands: SipHash-2-4, under a key
+// of the table's own, of whose hands, info hash, offerer and offer id. It has no pointers,
+// and nor has what is known of it: the garbage collector does not look into
+// the ledger.
+type sending uint64
 
 // sent is what is known of it.
-type sent[O Owner] struct {
-	origin  O // the node that relayed it; zero: a local member
+type sent struct {
 	expires time.Duration
 	digest  uint64 // of the payload, if it went to a node
+	origin  Owner  // the node that relayed it; zero: a local member
 	count   uint8  // times it was handed on and not yet answered
 	redrawn bool   // a node had refused it before
 	paid    bool   // with the credit of the node it went to
 }
 
-func (l *ledger[O]) init(window time.Duration, max int) {
+func (l *ledger) init(window time.Duration, max int) {
 	l.window, l.max = window, max
 	for i := range l.gen {
-		l.gen[i] = make(map[sending[O]]sent[O])
+		l.gen[i] = make(map[sending]sent)
 	}
 }
 
-func (l *ledger[O]) len() int {
+func (l *ledger) len() int {
 	n := 0
 	for i := range l.gen {
 		n += len(l.gen[i])
@@ -66,7 +65,7 @@ func (l *ledger[O]) len() int {
 }
 
 // turn begins the generation of now.
-func (l *ledger[O]) turn(now time.Duration) {
+func (l *ledger) turn(now time.Duration) {
 	half := l.window / (generations - 1)
 	over := (now - l.began) / half // generations that time has ended
 	if over <= 0 {
@@ -79,12 +78,12 @@ func (l *ledger[O]) turn(now time.Duration) {
 }
 
 // rotate begins a generation in the place of the oldest.
-func (l *ledger[O]) rotate() {
+func (l *ledger) rotate() {
 	old, peak := l.gen[generations-1], l.peak[generations-1]
 	// A map keeps its size when cleared. That is welcome, unless it comes
 	// from a busier time.
 	if peak > 1024 && peak/8 > l.peak[0] {
-		old = make(map[sending[O]]sent[O])
+		old = make(map[sending]sent)
 	} else {
 		clear(old)
 	}
@@ -94,7 +93,7 @@ func (l *ledger[O]) rotate() {
 }
 
 // room makes room for an entry, and says whether there is any.
-func (l *ledger[O]) room(now time.Duration) bool {
+func (l *ledger) room(now time.Duration) bool {
 	share := max(1, l.max/generations)
 	for range generations {
 		if len(l.gen[0]) < share && l.len() < l.max {
@@ -110,7 +109,7 @@ func (l *ledger[O]) room(now time.Duration) bool {
 // put enters an offer handed on. The same one once more pays for one answer
 // more. It says whether there was room, which there always is if there may
 // be any entries at all.
-func (l *ledger[O]) put(now time.Duration, k sending[O], s sent[O]) bool {
+func (l *ledger) put(now time.Duration, k sending, s sent) bool {
 	s.count = 1
 	s.expires = now + l.window
 	before, again := l.gen[0][k]
@@ -129,17 +128,17 @@ func (l *ledger[O]) put(now time.Duration, k sending[O], s sent[O]) bool {
 }
 
 // find returns the youngest entry that has not expired, and its generation.
-func (l *ledger[O]) find(now time.Duration, k sending[O]) (sent[O], int) {
+func (l *ledger) find(now time.Duration, k sending) (sent, int) {
 	for i := range l.gen {
 		if s, ok := l.gen[i][k]; ok && now < s.expires {
 			return s, i
 		}
 	}
-	return sent[O]{}, -1
+	return sent{}, -1
 }
 
 // spend uses one handing on of an entry that find returned.
-func (l *ledger[O]) spend(k sending[O], s sent[O], gen int) {
+func (l *ledger) spend(k sending, s sent, gen int) {
 	if s.count--; s.count == 0 {
 		delete(l.gen[gen], k)
 		return
@@ -148,7 +147,7 @@ func (l *ledger[O]) spend(k sending[O], s sent[O], gen int) {
 }
 
 // take finds and spends.
-func (l *ledger[O]) take(now time.Duration, k sending[O]) (sent[O], bool) {
+func (l *ledger) take(now time.Duration, k sending) (sent, bool) {
 	s, gen := l.find(now, k)
 	if gen < 0 {
 		return s, false
@@ -157,21 +156,25 @@ func (l *ledger[O]) take(now time.Duration, k sending[O]) (sent[O], bool) {
 	return s, true
 }
 
-// key names an offer of a peer in the hands of an owner. Lengths go in
-// before the two parts that the third could otherwise be confused with.
-func (t *Table[O]) key(to O, infoHash, offerer, offerKey []byte) sending[O] {
-	b := t.scratch[:0]
-	b = binary.AppendUvarint(b, uint64(len(infoHash)))
-	b = append(b, infoHash...)
-	b = binary.AppendUvarint(b, uint64(len(offerer)))
-	b = append(b, offerer...)
+// key names an offer of a peer in the hands of an owner. What comes before
+// the offer's own key is always as long.
+func (t *Table) key(to Owner, by *party, offerKey []byte) sending {
+	const fixed = 4 + 2*idLen + 1
+	b := append(t.scratch[:0], make([]byte, fixed)...)
+	binary.LittleEndian.PutUint32(b, uint32(to))
+	*(*[idLen]byte)(b[4:]) = by.in.b
+	*(*[idLen]byte)(b[4+idLen:]) = by.key.b
+	if by.in.odd {
+		b[fixed-1] |= 1
+	}
+	if by.key.odd {
+		b[fixed-1] |= 2
+	}
 	b = append(b, offerKey...)
 	t.scratch = b
-	k := sending[O]{to: to}
-	k.hash[0], k.hash[1] = siphash.Hash128(t.sendKey[0], t.sendKey[1], b)
-	return k
+	return sending(siphash.Hash(t.sendKey[0], t.sendKey[1], b))
 }
 
-func (t *Table[O]) digest(payload []byte) uint64 {
+func (t *Table) digest(payload []byte) uint64 {
 	return siphash.Hash(t.dgstKey[0], t.dgstKey[1], payload)
 }

@@ -58,19 +58,19 @@ type group struct {
 }
 
 // seat is a node that may take offers of the placement at hand.
-type seat[O Owner] struct {
-	node        *node[O]
+type seat struct {
+	node        *node
 	left, given int // receivers not yet drawn, and drawn
 }
 
-func (c *seat[O]) open(s *swarm[O]) bool {
+func (c *seat) open(x *extension) bool {
 	nd := c.node
 	return c.left > 0 && nd.given < nd.limit &&
 		(nd.group == nil || nd.group.given < nd.group.limit) &&
-		(nd.proven || s.unproven.given < s.unproven.limit)
+		(nd.proven || x.unproven.given < x.unproven.limit)
 }
 
-func (c *seat[O]) take(s *swarm[O]) {
+func (c *seat) take(x *extension) {
 	c.left--
 	c.given++
 	c.node.given++
@@ -78,28 +78,28 @@ func (c *seat[O]) take(s *swarm[O]) {
 		c.node.group.given++
 	}
 	if !c.node.proven {
-		s.unproven.given++
+		x.unproven.given++
 	}
 }
 
 // seat finds the nodes that may take offers of a peer, and opens the accounts.
 // A node where the offerer is a member as well is left out: he announces
 // there himself.
-func (t *Table[O]) seat(s *swarm[O], self []byte, except O, local, n int) {
+func (t *Table) seat(x *extension, self []byte, except Owner, local, n int) {
 	t.seats = t.seats[:0]
-	if s.remoteComplete+s.remoteIncomplete == 0 {
+	if x == nil || x.remoteComplete+x.remoteIncomplete == 0 {
 		return
 	}
-	for _, g := range s.groups {
+	for _, g := range x.groups {
 		g.proven, g.all = 0, 0
 	}
 	proven, all := 0, 0
-	for _, nd := range s.nodes {
+	for _, nd := range x.nodes {
 		weight := nd.complete + nd.incomplete
-		if weight == 0 || nd.owner == except || nd.hasBytes(self) {
+		if weight == 0 || nd.owner == except || nd.has(self) {
 			continue
 		}
-		t.seats = append(t.seats, seat[O]{node: nd, left: weight})
+		t.seats = append(t.seats, seat{node: nd, left: weight})
 		all += weight
 		if nd.group != nil {
 			nd.group.all += weight
@@ -119,7 +119,7 @@ func (t *Table[O]) seat(s *swarm[O], self []byte, except O, local, n int) {
 		}
 		nd.begin(n, outside-t.seats[i].left, shareGroup, burstGroup, t.rng.Float64())
 	}
-	for _, g := range s.groups {
+	for _, g := range x.groups {
 		if g.all == 0 {
 			continue
 		}
@@ -130,12 +130,12 @@ func (t *Table[O]) seat(s *swarm[O], self []byte, except O, local, n int) {
 		g.begin(n, outside, shareGroup, burstGroup, t.rng.Float64())
 	}
 	if proven < all {
-		s.unproven.begin(n, local+proven, shareUnproven, burstUnproven, t.rng.Float64())
+		x.unproven.begin(n, local+proven, shareUnproven, burstUnproven, t.rng.Float64())
 	}
 }
 
 // settle closes the accounts that seat opened. Seats hold until then.
-func (t *Table[O]) settle(s *swarm[O]) {
+func (t *Table) settle(x *extension) {
 	if len(t.seats) == 0 {
 		return
 	}
@@ -145,12 +145,12 @@ func (t *Table[O]) settle(s *swarm[O]) {
 		nd.end()
 		unproven = unproven || !nd.proven
 	}
-	for _, g := range s.groups {
+	for _, g := range x.groups {
 		if g.all > 0 {
 			g.end()
 		}
 	}
 	if unproven {
-		s.unproven.end()
+		x.unproven.end()
 	}
 }

@@ -110,7 +110,8 @@ func TestRejoiningGainsNothing(t *testing.T) {
 	drew := 0
 	for range 2000 {
 		w.join("N", "H", 0, 1_000_000)
-		w.tb.swarms["H"].answered(w.tb.swarms["H"].node(w.by["N"])) // as if proven at once
+		_, x := w.tb.of("H")
+		x.answered(x.node(w.by["N"].id)) // as if proven at once
 		drew += w.press(1, 5, 1)["N"]
 		w.done(w.tb.NodeLeave(w.now, w.c("N"), []byte("H"), nil))
 	}
@@ -169,7 +170,8 @@ func TestRoundingIsRandom(t *testing.T) {
 		for _, e := range w.raw {
 			if e.Kind == EffectNodeOffer {
 				by[peer]++
-				w.tb.swarms["H"].answered(w.tb.swarms["H"].node(e.To))
+				_, x := w.tb.of("H")
+				x.answered(x.node(e.To.id))
 			}
 		}
 		w.now += second / 4
@@ -264,7 +266,8 @@ func TestProofIsEarned(t *testing.T) {
 			w.press(1, 1, 1, "N")
 			for range c.every - 1 {
 				w.press(1, 1, 1)
-				proven = proven && w.tb.swarms["H"].nodes[0].proven
+				_, x := w.tb.of("H")
+				proven = proven && x.nodes[0].proven
 			}
 		}
 		if proven != c.want {
@@ -279,7 +282,8 @@ func TestProofIsEarned(t *testing.T) {
 	for _, id := range []string{"1", "2", "3"} {
 		w.nodeAnswer("N", "H", "z", "p0", id)
 	}
-	if to < 2 || w.tb.Stats().Dropped[DropGone] != uint64(to) || w.tb.swarms["H"].nodes[0].proven {
+	_, x := w.tb.of("H")
+	if to < 2 || w.tb.Stats().Dropped[DropGone] != uint64(to) || x.nodes[0].proven {
 		t.Fatal(to, w.tb.Stats())
 	}
 }

@@ -14,7 +14,7 @@ import (
 func (m *model) sweep() {
 	out := m.tb.Sweep(m.now, 1<<30, nil)
 	out = m.tb.Sweep(m.now, 1<<30, out) // what moved behind the cursor
-	rest := slices.DeleteFunc(out, func(e Effect[*conn]) bool { return e.Kind == EffectTouch })
+	rest := slices.DeleteFunc(out, func(e effect) bool { return e.Kind == EffectTouch })
 	// In which order claims of one age are decided and members expire is the
 	// table's affair: those whose offers show may find others here, or gone.
 	m.loose = true
@@ -57,7 +57,7 @@ func (m *model) sweep() {
 				if m.now >= x.until {
 					x.parked = nil
 				}
-				if (x.claim != nil) == claimed && m.now-max(x.seen, x.owner.ping) >= 300*time.Second {
+				if (x.claim != nil) == claimed && m.now-max(ticked(x.seen), x.owner.ping) >= 300*time.Second {
 					m.did["expired"]++
 					m.depart(h, p, &rest)
 				}
@@ -70,14 +70,17 @@ func (m *model) sweep() {
 	}
 }
 
+// ticked is the time that a table takes note of.
+func ticked(t time.Duration) time.Duration { return (t + tick - 1) / tick * tick }
+
 // agree compares everything that can be compared.
 func (m *model) agree() {
 	m.t.Helper()
 	if err := m.tb.Check(); err != nil {
 		m.fail("%v", err)
 	}
-	if len(m.tb.swarms) != len(m.swms) {
-		m.fail("%d swarms, want %d", len(m.tb.swarms), len(m.swms))
+	if int(m.tb.swarms.rows) != len(m.swms) {
+		m.fail("%d swarms, want %d", m.tb.swarms.rows, len(m.swms))
 	}
 	m.sent = slices.DeleteFunc(m.sent, func(x msent) bool { return m.now/halfWindow >= x.generation+generations })
 	entries := 0
@@ -89,31 +92,34 @@ func (m *model) agree() {
 		m.fail("%d ledger entries, want %d", n, entries)
 	}
 	for h, s := range m.swms {
-		ts := m.tb.swarms[h]
-		if ts == nil || len(ts.members) != len(s.members) || len(ts.nodes) != len(s.nodes) || ts.downloaded != s.down {
+		ts, tx := m.tb.of(h)
+		if tx == nil {
+			tx = new(extension)
+		}
+		if ts == nil || ts.len() != len(s.members) || len(tx.nodes) != len(s.nodes) || int(ts.downloaded) != s.down {
 			m.fail("swarm %s differs: %+v, want %+v", h, ts, s)
 		}
 		c, i := m.counts(s)
-		if tc, ti := ts.counts(); tc != c || ti != i {
+		if tc, ti := m.tb.counts(ts); tc != c || ti != i {
 			m.fail("swarm %s counts %d/%d, want %d/%d", h, tc, ti, c, i)
 		}
 		for p, x := range s.members {
-			slot := ts.find([]byte(p))
-			if slot < 0 {
+			y := m.tb.peer(ts, []byte(p))
+			if y == nil {
 				m.fail("%s is not in %s", p, h)
 			}
-			y := &ts.members[slot]
 			parked := 0
-			if y.batch != nil {
-				parked = len(y.batch.offers)
+			if b := m.tb.batchOf(ts, y); b != nil {
+				parked = len(b.offers)
 			}
-			if y.owner != x.owner || y.seen != x.seen || y.complete != x.complete || parked != len(x.parked) ||
-				(y.claim == nil) != (x.claim == nil) || y.claim != nil && (y.claim.owner != x.claim.owner || y.claim.at != x.claim.at) {
+			claim := m.tb.claimTo(ts, y)
+			if y.owner != x.owner.id || m.now-y.silent(m.now) != ticked(x.seen) || y.has(seeder) != x.complete || parked != len(x.parked) ||
+				(claim == nil) != (x.claim == nil) || claim != nil && (claim.owner != x.claim.owner.id || claim.at != x.claim.at) {
 				m.fail("%s in %s differs: %+v, want %+v", p, h, y, x)
 			}
 		}
 		for n, nd := range s.nodes {
-			if y := ts.node(n); y == nil || y.credit != nd.credit {
+			if y := tx.node(n.id); y == nil || y.credit != nd.credit {
 				m.fail("node %s in %s differs", n.name, h)
 			}
 		}
@@ -265,7 +271,7 @@ func TestAgainstTheModel(t *testing.T) {
 	for seed := range uint64(16) {
 		cfg := Config{MaxPerOwnerSwarm: 100, MaxParkedBytes: 1 << 20}
 		m := &model{t: t, rng: rand.New(rand.NewPCG(seed, 5)), now: 1000 * time.Second, cfg: cfg,
-			tb: New[*conn](cfg, [32]byte{byte(seed)}), swms: map[string]*mswarm{}, did: did}
+			tb: newTable(cfg, [32]byte{byte(seed)}), swms: map[string]*mswarm{}, did: did}
 		var conns, nodes []*conn
 		for i := range 6 + 4*int(seed%4) { // few, or enough for an index
 			conns = append(conns, &conn{name: fmt.Sprint("c", i)})

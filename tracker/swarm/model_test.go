@@ -17,7 +17,7 @@ type model struct {
 	t     *testing.T
 	rng   *rand.Rand
 	now   time.Duration
-	tb    *Table[*conn]
+	tb    *table
 	cfg   Config
 	swms  map[string]*mswarm
 	sent  []msent
@@ -166,7 +166,7 @@ func (m *model) spend(i int) {
 }
 
 // dealt checks the offers of a local announce among effects and takes note.
-func (m *model) dealt(h, p string, a *Announce, out []Effect[*conn]) {
+func (m *model) dealt(h, p string, a *Announce, out []effect) {
 	s := m.swms[h]
 	me := s.members[p]
 	n := len(a.Offers)
@@ -250,7 +250,7 @@ func (m *model) gave(h string, node *conn) {
 }
 
 // reply checks a reply; s is what is to be counted, even if it has just gone.
-func (m *model) reply(e Effect[*conn], to *conn, h string, s *mswarm) {
+func (m *model) reply(e effect, to *conn, h string, s *mswarm) {
 	c, i := m.counts(s)
 	if e.Kind != EffectReply || e.To != to || string(e.InfoHash) != h || e.Complete != c || e.Incomplete != i {
 		m.fail("got %s, want reply %d/%d", text(&e), c, i)
@@ -348,7 +348,7 @@ func (m *model) announce(c *conn, h, p string, a *Announce) {
 
 // depart takes a member from its owner; effects of a claim that is honoured
 // are taken from out.
-func (m *model) depart(h, p string, out *[]Effect[*conn]) {
+func (m *model) depart(h, p string, out *[]effect) {
 	x := m.swms[h].members[p]
 	cl := x.claim
 	x.claim = nil

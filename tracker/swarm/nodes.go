@@ -27,9 +27,9 @@ const (
 )
 
 // node is a federated node in a swarm: members that are elsewhere.
-type node[O Owner] struct {
+type node struct {
 	share
-	owner     O
+	owner     Owner
 	group     *group // nil: none but its own
 	firstSeen time.Duration
 
@@ -57,8 +57,8 @@ type tag struct {
 
 // departure keeps the token bucket of a node that left, so that leaving and
 // joining again does not fill it.
-type departure[O Owner] struct {
-	owner  O
+type departure struct {
+	owner  Owner
 	tokens float64
 	at     time.Duration
 }
@@ -70,7 +70,7 @@ func Tag(key [16]byte, peerID []byte) uint64 {
 }
 
 // findTag returns the index of the tag for a peer id, or -1.
-func (nd *node[O]) findTag(id []byte) int {
+func (nd *node) findTag(id []byte) int {
 	if len(nd.tags) == 0 {
 		return -1
 	}
@@ -82,15 +82,13 @@ func (nd *node[O]) findTag(id []byte) int {
 	return -1
 }
 
-func (nd *node[O]) hasBytes(id []byte) bool { return nd.findTag(id) >= 0 }
+func (nd *node) has(id []byte) bool { return nd.findTag(id) >= 0 }
 
-func (nd *node[O]) has(id string) bool {
-	var buf [256]byte
-	return nd.findTag(append(buf[:0], id...)) >= 0
-}
-
-func (s *swarm[O]) node(owner O) *node[O] {
-	for _, nd := range s.nodes {
+func (x *extension) node(owner Owner) *node {
+	if x == nil {
+		return nil
+	}
+	for _, nd := range x.nodes {
 		if nd.owner == owner {
 			return nd
 		}
@@ -100,35 +98,36 @@ func (s *swarm[O]) node(owner O) *node[O] {
 
 // NodeJoin makes a node a member of a swarm that has local members, or brings
 // what is known of it up to date. New remote peers get parked offers.
-func (t *Table[O]) NodeJoin(now time.Duration, owner O, j *NodeJoin, out []Effect[O]) ([]Effect[O], Outcome) {
+func (t *Table) NodeJoin(now time.Duration, owner Owner, j *NodeJoin, out []Effect) ([]Effect, Outcome) {
 	t.ledger.turn(now)
-	s := t.swarms[string(j.InfoHash)]
+	s := t.swarm(j.InfoHash)
 	if s == nil {
 		return out, Outcome{Drop: t.drop(DropNoSwarm)}
 	}
-	nd := s.node(owner)
+	x := t.extend(s)
+	nd := x.node(owner)
 	fresh := nd == nil
 	if fresh {
-		if len(s.nodes) >= t.cfg.MaxNodes && !t.displace(now, s, j.FirstSeen) {
+		if len(x.nodes) >= t.cfg.MaxNodes && !t.displace(now, x, j.FirstSeen) {
 			return out, Outcome{Drop: t.drop(DropNodesFull)}
 		}
 		t.joins++
-		nd = &node[O]{owner: owner, joined: t.joins}
-		s.nodes = append(s.nodes, nd)
+		nd = &node{owner: owner, joined: t.joins}
+		x.nodes = append(x.nodes, nd)
 		t.stats.Nodes++
 	}
 	before := nd.complete + nd.incomplete
 	nd.firstSeen = j.FirstSeen
 	nd.claimed = [2]int{max(0, j.Complete), max(0, j.Incomplete)}
-	s.regroup(nd, j.Group)
-	nd.retag(s, j)
-	s.elect()
+	x.regroup(nd, j.Group)
+	t.retag(s, nd, j)
+	x.elect()
 	if fresh {
-		t.restore(now, s, nd)
+		t.restore(now, x, nd)
 	}
 	var oc Outcome
 	if more := nd.complete + nd.incomplete - before; more > 0 {
-		out, oc = t.brought(now, s, nd, more, j.Hold, out)
+		out, oc = t.brought(now, x, nd, more, j.Hold, out)
 	}
 	oc.Standing = StandingMember
 	return out, oc
@@ -137,9 +136,9 @@ func (t *Table[O]) NodeJoin(now time.Duration, owner O, j *NodeJoin, out []Effec
 // displace makes room for a node by dropping the latest comer among the
 // unproven, if that one was first seen after it: many new keys do not keep an
 // old one out.
-func (t *Table[O]) displace(now time.Duration, s *swarm[O], firstSeen time.Duration) bool {
-	var last *node[O]
-	for _, nd := range s.nodes {
+func (t *Table) displace(now time.Duration, x *extension, firstSeen time.Duration) bool {
+	var last *node
+	for _, nd := range x.nodes {
 		if !nd.proven && nd.firstSeen > firstSeen && (last == nil || nd.firstSeen > last.firstSeen) {
 			last = nd
 		}
@@ -147,75 +146,75 @@ func (t *Table[O]) displace(now time.Duration, s *swarm[O], firstSeen time.Durat
 	if last == nil {
 		return false
 	}
-	t.dismiss(now, s, last)
+	t.dismiss(now, x, last)
 	t.drop(DropNodeDisplaced)
 	return true
 }
 
 // NodeLeave ends a node's part in a swarm. Its ledger entries live on.
-func (t *Table[O]) NodeLeave(now time.Duration, owner O, infoHash []byte, out []Effect[O]) ([]Effect[O], Outcome) {
+func (t *Table) NodeLeave(now time.Duration, owner Owner, infoHash []byte, out []Effect) ([]Effect, Outcome) {
 	t.ledger.turn(now)
-	if s := t.swarms[string(infoHash)]; s != nil {
-		if nd := s.node(owner); nd != nil {
-			t.dismiss(now, s, nd)
+	if s := t.swarm(infoHash); s != nil {
+		if nd := t.ext(s).node(owner); nd != nil {
+			t.dismiss(now, t.ext(s), nd)
 		}
 	}
 	return out, Outcome{}
 }
 
-func (t *Table[O]) dismiss(now time.Duration, s *swarm[O], nd *node[O]) {
-	t.refill(now, s, nd)
-	s.departed = slices.DeleteFunc(s.departed, func(d departure[O]) bool { return now-d.at >= refill })
-	if len(s.departed) >= t.cfg.MaxNodes {
-		s.departed = slices.Delete(s.departed, 0, 1)
+func (t *Table) dismiss(now time.Duration, x *extension, nd *node) {
+	t.refill(now, x, nd)
+	x.departed = slices.DeleteFunc(x.departed, func(d departure) bool { return now-d.at >= refill })
+	if len(x.departed) >= t.cfg.MaxNodes {
+		x.departed = slices.Delete(x.departed, 0, 1)
 	}
-	s.departed = append(s.departed, departure[O]{nd.owner, nd.tokens, now})
+	x.departed = append(x.departed, departure{nd.owner, nd.tokens, now})
 	nd.draws = false
-	s.reweigh(nd)
-	s.regroup(nd, "")
-	s.nodes = slices.DeleteFunc(s.nodes, func(x *node[O]) bool { return x == nd })
+	x.reweigh(nd)
+	x.regroup(nd, "")
+	x.nodes = slices.DeleteFunc(x.nodes, func(y *node) bool { return y == nd })
 	t.stats.Nodes--
-	s.elect()
+	x.elect()
 }
 
 // restore gives a node that joins its bucket: a full one, or the one it left.
-func (t *Table[O]) restore(now time.Duration, s *swarm[O], nd *node[O]) {
-	nd.tokens, nd.refilled = t.capacity(s, nd), now
-	i := slices.IndexFunc(s.departed, func(d departure[O]) bool { return d.owner == nd.owner })
+func (t *Table) restore(now time.Duration, x *extension, nd *node) {
+	nd.tokens, nd.refilled = t.capacity(x, nd), now
+	i := slices.IndexFunc(x.departed, func(d departure) bool { return d.owner == nd.owner })
 	if i >= 0 {
-		nd.tokens, nd.refilled = s.departed[i].tokens, s.departed[i].at
-		s.departed = slices.Delete(s.departed, i, i+1)
+		nd.tokens, nd.refilled = x.departed[i].tokens, x.departed[i].at
+		x.departed = slices.Delete(x.departed, i, i+1)
 	}
 }
 
 // capacity of a node's bucket: what as many peers as there are on either side
 // could reasonably send, and something for those who arrive.
-func (t *Table[O]) capacity(s *swarm[O], nd *node[O]) float64 {
+func (t *Table) capacity(x *extension, nd *node) float64 {
 	complete, incomplete := nd.capped()
-	return float64(2*t.cfg.MaxOffers*min(complete+incomplete, len(s.members)) + 64)
+	return float64(2*t.cfg.MaxOffers*min(complete+incomplete, t.of(x).len()) + 64)
 }
 
-func (t *Table[O]) refill(now time.Duration, s *swarm[O], nd *node[O]) {
-	full := t.capacity(s, nd)
+func (t *Table) refill(now time.Duration, x *extension, nd *node) {
+	full := t.capacity(x, nd)
 	nd.tokens = min(full, nd.tokens+full*float64(now-nd.refilled)/float64(refill))
 	nd.refilled = now
 }
 
 // regroup moves a node to the group of that name.
-func (s *swarm[O]) regroup(nd *node[O], name string) {
+func (x *extension) regroup(nd *node, name string) {
 	if nd.group != nil {
 		if nd.group.name == name {
 			return
 		}
 		if nd.group.nodes--; nd.group.nodes == 0 {
-			s.groups = slices.DeleteFunc(s.groups, func(g *group) bool { return g == nd.group })
+			x.groups = slices.DeleteFunc(x.groups, func(g *group) bool { return g == nd.group })
 		}
 		nd.group = nil
 	}
 	if name == "" {
 		return
 	}
-	for _, g := range s.groups {
+	for _, g := range x.groups {
 		if g.name == name {
 			nd.group = g
 			g.nodes++
@@ -223,27 +222,27 @@ func (s *swarm[O]) regroup(nd *node[O], name string) {
 		}
 	}
 	nd.group = &group{name: name, nodes: 1}
-	s.groups = append(s.groups, nd.group)
+	x.groups = append(x.groups, nd.group)
 }
 
 // elect says which nodes draw: of each group, those first seen.
-func (s *swarm[O]) elect() {
-	for _, nd := range s.nodes {
+func (x *extension) elect() {
+	for _, nd := range x.nodes {
 		before := 0
-		for _, x := range s.nodes {
-			if nd.group != nil && x.group == nd.group && x != nd &&
-				(x.firstSeen < nd.firstSeen || x.firstSeen == nd.firstSeen && x.joined < nd.joined) {
+		for _, y := range x.nodes {
+			if nd.group != nil && y.group == nd.group && y != nd &&
+				(y.firstSeen < nd.firstSeen || y.firstSeen == nd.firstSeen && y.joined < nd.joined) {
 				before++
 			}
 		}
 		nd.draws = before < drawing
-		s.reweigh(nd)
+		x.reweigh(nd)
 	}
 }
 
 // retag takes a join's tags and finds which of them are local members. Only
 // tags that were not there before ask for a look at all the members.
-func (nd *node[O]) retag(s *swarm[O], j *NodeJoin) {
+func (t *Table) retag(s *swarm, nd *node, j *NodeJoin) {
 	old := nd.tags
 	if nd.tagKey != j.TagKey {
 		old = nil
@@ -273,8 +272,9 @@ func (nd *node[O]) retag(s *swarm[O], j *NodeJoin) {
 	}
 	if scan {
 		var buf [256]byte
-		for i := range s.members {
-			if k := nd.findTag(append(buf[:0], s.members[i].id...)); k >= 0 {
+		for i := range s.len() {
+			m := t.member(s, i)
+			if k := nd.findTag(t.text(buf[:0], &m.id, m.has(odd))); k >= 0 {
 				tags[k].here = true
 			}
 		}
@@ -298,8 +298,12 @@ func byHash(a, b tag) int {
 
 // noteDuplicate tells the nodes' tags that a peer id is, or no longer is, a
 // local member.
-func (t *Table[O]) noteDuplicate(s *swarm[O], id []byte, here bool) {
-	for _, nd := range s.nodes {
+func (t *Table) noteDuplicate(s *swarm, id []byte, here bool) {
+	x := t.ext(s)
+	if x == nil {
+		return
+	}
+	for _, nd := range x.nodes {
 		i := nd.findTag(id)
 		if i < 0 || nd.tags[i].here == here {
 			continue
@@ -310,12 +314,12 @@ func (t *Table[O]) noteDuplicate(s *swarm[O], id []byte, here bool) {
 		} else {
 			nd.duplicates[nd.tags[i].role]--
 		}
-		s.reweigh(nd)
+		x.reweigh(nd)
 	}
 }
 
 // capped is what a node claims, in proportion, up to the cap.
-func (nd *node[O]) capped() (complete, incomplete int) {
+func (nd *node) capped() (complete, incomplete int) {
 	limit := claimUnproven
 	if nd.proven {
 		limit = claimProven
@@ -330,29 +334,29 @@ func (nd *node[O]) capped() (complete, incomplete int) {
 }
 
 // reweigh brings a node's counted members, and the swarm's sums, up to date.
-func (s *swarm[O]) reweigh(nd *node[O]) {
+func (x *extension) reweigh(nd *node) {
 	complete, incomplete := 0, 0
 	if nd.draws {
 		complete, incomplete = nd.capped()
 		complete = max(0, complete-nd.duplicates[0])
 		incomplete = max(0, incomplete-nd.duplicates[1])
 	}
-	s.remoteComplete += complete - nd.complete
-	s.remoteIncomplete += incomplete - nd.incomplete
+	x.remoteComplete += complete - nd.complete
+	x.remoteIncomplete += incomplete - nd.incomplete
 	nd.complete, nd.incomplete = complete, incomplete
 }
 
 // awaits charges a node for an offer given to it.
-func (s *swarm[O]) awaits(nd *node[O]) { s.trust(nd, -1) }
+func (x *extension) awaits(nd *node) { x.trust(nd, -1) }
 
 // answered rewards a node for an answer that was delivered.
-func (s *swarm[O]) answered(nd *node[O]) { s.trust(nd, creditAnswer) }
+func (x *extension) answered(nd *node) { x.trust(nd, creditAnswer) }
 
 // trust changes a node's credit, and what hangs on it.
-func (s *swarm[O]) trust(nd *node[O], credit int) {
+func (x *extension) trust(nd *node, credit int) {
 	nd.credit = min(creditMax, max(0, nd.credit+credit))
 	if proven := nd.credit > 0; proven != nd.proven {
 		nd.proven = proven
-		s.reweigh(nd)
+		x.reweigh(nd)
 	}
 }

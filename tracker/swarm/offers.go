@@ -12,7 +12,7 @@ const (
 
 // deal hands out the offers of a local member's announce and parks those
 // that found no receiver.
-func (t *Table[O]) deal(now time.Duration, s *swarm[O], slot int, a *Announce, out []Effect[O], oc Outcome) ([]Effect[O], Outcome) {
+func (t *Table) deal(now time.Duration, s *swarm, m *member, p *party, a *Announce, out []Effect, oc Outcome) ([]Effect, Outcome) {
 	n := min(len(a.Offers), t.cfg.MaxOffers)
 	if a.NumWant >= 0 {
 		n = min(n, a.NumWant)
@@ -21,13 +21,15 @@ func (t *Table[O]) deal(now time.Duration, s *swarm[O], slot int, a *Announce, o
 		return out, oc
 	}
 	offers := a.Offers[:n]
-	from := s.members[slot].owner
+	from, had := m.owner, m.has(rare)
 	before := len(out)
-	var nobody O
-	out, oc.Offers = t.place(now, s, from, a.PeerID, offers, nobody, false, out)
-	if drop, parked := t.park(now, s, slot, offers); parked > 0 {
+	out, oc.Offers = t.serve(now, s, from, p, offers, 0, false, out)
+	if oc.Offers == n && !had {
+		return out, oc // the usual
+	}
+	// Dealing has moved the member.
+	if drop, b := t.park(now, s, t.find(s, &p.key), p, offers); b != nil {
 		oc.Touched = true
-		b := s.members[slot].batch
 		for i := before; i < len(out); i++ {
 			if out[i].Kind == EffectNodeOffer {
 				b.meet(out[i].To, 1)
@@ -39,7 +41,7 @@ func (t *Table[O]) deal(now time.Duration, s *swarm[O], slot int, a *Announce, o
 	return out, oc
 }
 
-// place hands each offer of a local member to a receiver of its own, drawn
+// serve hands each offer of a local member to a receiver of its own, drawn
 // without replacement from all who could take it: the local members of other
 // owners and the nodes' members (never "local first": the only seeder may be
 // elsewhere). Only what remains may go to other peers behind the offerer's
@@ -47,37 +49,34 @@ func (t *Table[O]) deal(now time.Duration, s *swarm[O], slot int, a *Announce, o
 //
 // The order of effects: local receivers, then one node after the other, so
 // that a node's offers become one frame.
-func (t *Table[O]) place(now time.Duration, s *swarm[O], from O, self []byte, offers []Offer, except O, redrawn bool, out []Effect[O]) ([]Effect[O], int) {
+func (t *Table) serve(now time.Duration, s *swarm, from Owner, p *party, offers []Offer, except Owner, redrawn bool, out []Effect) ([]Effect, int) {
 	n := len(offers)
-	mine := s.ownedBy(from)
-	local := len(s.members) - mine
-	t.seat(s, self, except, local, n)
+	x := t.ext(s)
+	mine := t.ownedBy(s, from)
+	local := s.len() - mine
+	t.seat(x, p.peer, except, local, n)
 	t.fate = t.fate[:0]
 	drawn := 0 // by local members
 	for range offers {
-		fate := t.choose(s, local-drawn)
+		fate := t.choose(x, local-drawn)
 		if fate == fateLocal {
 			drawn++
 		}
 		t.fate = append(t.fate, fate)
 	}
-	t.settle(s)
+	t.settle(x)
 
-	var (
-		placed int
-		nobody O
-	)
-	h := t.hand(s, self, from, nil)
+	h := t.hand(s, &p.key, from, nil)
 	for i := range offers {
 		if t.fate[i] == fateLocal {
-			out = t.toMember(now, s, s.draw(t.rng, &h), nobody, self, offers, i, redrawn, out)
+			out = t.toMember(now, t.draw(s, &h), p, offers, i, redrawn, out)
 		}
 	}
 	if mine > 1 { // peers on the same connection, if nobody else is left
-		h.avoid, h.anew, h.end = nobody, false, len(s.deck)
+		h.again(0)
 		for i := range offers {
 			if t.fate[i] == fateLeft {
-				out = t.toMember(now, s, s.draw(t.rng, &h), nobody, self, offers, i, redrawn, out)
+				out = t.toMember(now, t.draw(s, &h), p, offers, i, redrawn, out)
 			}
 		}
 	}
@@ -87,10 +86,11 @@ func (t *Table[O]) place(now time.Duration, s *swarm[O], from O, self []byte, of
 		}
 		for i := range offers {
 			if t.fate[i] == int16(j) {
-				out = t.toNode(now, s, t.seats[j].node, self, offers, i, redrawn, out)
+				out = t.toNode(now, x, t.seats[j].node, p, offers, i, redrawn, out)
 			}
 		}
 	}
+	placed := 0
 	for i := range offers {
 		if t.fate[i] != fateLeft && t.fate[i] != fateLost {
 			placed++
@@ -104,10 +104,10 @@ func (t *Table[O]) place(now time.Duration, s *swarm[O], from O, self []byte, of
 // choose draws where the next offer goes: a local member or a node, each in
 // proportion to how many receivers it has left, nodes at a limit left out.
 // This is the same as drawing a receiver from the whole swarm.
-func (t *Table[O]) choose(s *swarm[O], local int) int16 {
+func (t *Table) choose(x *extension, local int) int16 {
 	total := local
 	for i := range t.seats {
-		if c := &t.seats[i]; c.open(s) {
+		if c := &t.seats[i]; c.open(x) {
 			total += c.left
 		}
 	}
@@ -121,11 +121,11 @@ func (t *Table[O]) choose(s *swarm[O], local int) int16 {
 	r -= local
 	for i := range t.seats {
 		c := &t.seats[i]
-		if !c.open(s) {
+		if !c.open(x) {
 			continue
 		}
 		if r < c.left {
-			c.take(s)
+			c.take(x)
 			return int16(i)
 		}
 		r -= c.left
@@ -133,33 +133,32 @@ func (t *Table[O]) choose(s *swarm[O], local int) int16 {
 	return fateLeft
 }
 
-// toMember hands offers[i] to the member in a slot, if there is one and the
+// toMember hands offers[i] to a member, if there is one and the
 // ledger has room.
-func (t *Table[O]) toMember(now time.Duration, s *swarm[O], slot int, origin O, self []byte, offers []Offer, i int, redrawn bool, out []Effect[O]) []Effect[O] {
-	if slot < 0 {
+func (t *Table) toMember(now time.Duration, m *member, p *party, offers []Offer, i int, redrawn bool, out []Effect) []Effect {
+	if m == nil {
 		t.fate[i] = fateLeft
 		return out
 	}
-	to := s.members[slot].owner
-	if !t.ledger.put(now, t.key(to, s.hash, self, offers[i].Key), sent[O]{origin: origin, redrawn: redrawn}) {
+	if !t.ledger.put(now, t.key(m.owner, p, offers[i].Key), sent{redrawn: redrawn}) {
 		t.fate[i] = fateLost
 		t.drop(DropLedgerFull)
 		return out
 	}
 	t.fate[i] = fateLocal
 	t.stats.OffersLocal++
-	return append(out, Effect[O]{To: to, Kind: EffectOffer, InfoHash: s.hash, PeerID: self, Offer: offers[i]})
+	return append(out, Effect{To: m.owner, Kind: EffectOffer, InfoHash: p.hash, PeerID: p.peer, Offer: offers[i]})
 }
 
 // toNode relays offers[i] of a local member to a node.
-func (t *Table[O]) toNode(now time.Duration, s *swarm[O], nd *node[O], self []byte, offers []Offer, i int, redrawn bool, out []Effect[O]) []Effect[O] {
-	k := t.key(nd.owner, s.hash, self, offers[i].Key)
-	if !t.ledger.put(now, k, sent[O]{digest: t.digest(offers[i].Payload), redrawn: redrawn, paid: nd.proven}) {
+func (t *Table) toNode(now time.Duration, x *extension, nd *node, p *party, offers []Offer, i int, redrawn bool, out []Effect) []Effect {
+	k := t.key(nd.owner, p, offers[i].Key)
+	if !t.ledger.put(now, k, sent{digest: t.digest(offers[i].Payload), redrawn: redrawn, paid: nd.proven}) {
 		t.fate[i] = fateLost
 		t.drop(DropLedgerFull)
 		return out
 	}
 	t.stats.OffersRelayed++
-	s.awaits(nd)
-	return append(out, Effect[O]{To: nd.owner, Kind: EffectNodeOffer, InfoHash: s.hash, PeerID: self, Offer: offers[i]})
+	x.awaits(nd)
+	return append(out, Effect{To: nd.owner, Kind: EffectNodeOffer, InfoHash: p.hash, PeerID: p.peer, Offer: offers[i]})
 }

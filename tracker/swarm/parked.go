@@ -26,41 +26,42 @@ import "time"
 // direction.
 
 // batch is a member's parked offers, in memory of its own.
-type batch[O Owner] struct {
-	swarm  *swarm[O]
-	owner  O
+type batch struct {
+	x      *extension
+	key    id
+	owner  Owner
 	peerID []byte
 	offers []Offer
 	bytes  int
 	until  time.Duration
-	met    []meetings[O]    // since the announce
-	at     int              // in swarm.batches
-	place  *item[*batch[O]] // in Table.batches
-	turn   *item[*batch[O]] // in swarm.oldest
+	met    []meetings    // since the announce
+	at     int           // in extension.batches
+	place  *item[*batch] // in Table.batches
+	turn   *item[*batch] // in extension.oldest
 }
 
 // parkedSum is what an owner has parked.
 type parkedSum struct{ offers, bytes int }
 
 // meetings are how many offers a member has exchanged with a node's peers.
-type meetings[O Owner] struct {
-	node O
+type meetings struct {
+	node Owner
 	n    int
 }
 
 // meet counts offers to or from a node's peers.
-func (b *batch[O]) meet(node O, n int) {
+func (b *batch) meet(node Owner, n int) {
 	for i := range b.met {
 		if b.met[i].node == node {
 			b.met[i].n += n
 			return
 		}
 	}
-	b.met = append(b.met, meetings[O]{node, n})
+	b.met = append(b.met, meetings{node, n})
 }
 
 // unmet is how many of a node's peers the member cannot have met yet.
-func (b *batch[O]) unmet(nd *node[O]) int {
+func (b *batch) unmet(nd *node) int {
 	n := nd.complete + nd.incomplete
 	for i := range b.met {
 		if b.met[i].node == nd.owner {
@@ -74,21 +75,20 @@ func (b *batch[O]) unmet(nd *node[O]) int {
 const maxHolds = 1 << 16
 
 // hold says that parked offers wait for a node's own to come first.
-type hold[O Owner] struct {
-	swarm *swarm[O]
-	node  *node[O]
+type hold struct {
+	x     *extension
+	node  *node
 	until time.Duration
 }
 
 // park keeps those offers of a member that were marked fateLeft, in place of
-// what it had parked before, and returns how many.
-func (t *Table[O]) park(now time.Duration, s *swarm[O], slot int, offers []Offer) (Drop, int) {
-	m := &s.members[slot]
-	t.unpark(m.batch)
+// what it had parked before, and returns them.
+func (t *Table) park(now time.Duration, s *swarm, m *member, p *party, offers []Offer) (Drop, *batch) {
+	t.unpark(t.batchOf(s, m))
 	if t.cfg.MaxParkedBytes == 0 {
-		return DropNone, 0
+		return DropNone, nil
 	}
-	n, size := 0, len(m.id)
+	n, size := 0, len(p.peer)
 	for i := range offers {
 		if t.fate[i] == fateLeft {
 			n++
@@ -96,14 +96,15 @@ func (t *Table[O]) park(now time.Duration, s *swarm[O], slot int, offers []Offer
 		}
 	}
 	if n == 0 {
-		return DropNone, 0
+		return DropNone, nil
 	}
 	own := t.parkedBy[m.owner]
 	if n > t.cfg.MaxParkedSwarm || own.offers+n > t.cfg.MaxParkedOwner || own.bytes+size > t.cfg.MaxParkedOwnerBytes {
-		return t.drop(DropParkFull), 0
+		return t.drop(DropParkFull), nil
 	}
-	for s.parked+n > t.cfg.MaxParkedSwarm {
-		t.evict(s.oldest.head.value)
+	x := t.extend(s)
+	for x.parked+n > t.cfg.MaxParkedSwarm {
+		t.evict(x.oldest.head.value)
 	}
 	for t.stats.ParkedBytes+size > t.cfg.MaxParkedBytes {
 		t.evict(t.batches.head.value)
@@ -114,25 +115,25 @@ func (t *Table[O]) park(now time.Duration, s *swarm[O], slot int, offers []Offer
 			left = append(left, offers[i])
 		}
 	}
-	b := &batch[O]{swarm: s, owner: m.owner, bytes: size, until: now + t.cfg.ParkFor, at: len(s.batches)}
-	b.peerID, b.offers = copyOffers([]byte(m.id), left, size)
-	b.place, b.turn = t.batches.push(b), s.oldest.push(b)
-	s.batches = append(s.batches, b)
-	m.batch = b
+	b := &batch{x: x, key: p.key, owner: m.owner, bytes: size, until: now + t.cfg.ParkFor, at: len(x.batches)}
+	b.peerID, b.offers = copyOffers(p.peer, left, size)
+	b.place, b.turn = t.batches.push(b), x.oldest.push(b)
+	x.batches = append(x.batches, b)
+	m.set(rare, true)
 	t.stats.OffersParked += uint64(n)
 	t.count(b, n, size)
-	return DropNone, n
+	return DropNone, b
 }
 
 // evict drops a batch to make room for a newer one.
-func (t *Table[O]) evict(b *batch[O]) {
+func (t *Table) evict(b *batch) {
 	t.stats.Dropped[DropParkEvicted] += uint64(len(b.offers))
 	t.unpark(b)
 }
 
 // count keeps the sums of parked offers.
-func (t *Table[O]) count(b *batch[O], offers, bytes int) {
-	b.swarm.parked += offers
+func (t *Table) count(b *batch, offers, bytes int) {
+	b.x.parked += offers
 	t.stats.Parked += offers
 	t.stats.ParkedBytes += bytes
 	own := t.parkedBy[b.owner]
@@ -146,36 +147,39 @@ func (t *Table[O]) count(b *batch[O], offers, bytes int) {
 }
 
 // unpark drops a batch, if there is one.
-func (t *Table[O]) unpark(b *batch[O]) {
+func (t *Table) unpark(b *batch) {
 	if b == nil {
 		return
 	}
-	s := b.swarm
+	x := b.x
 	t.count(b, -len(b.offers), -b.bytes)
 	t.batches.remove(b.place)
-	s.oldest.remove(b.turn)
-	last := len(s.batches) - 1
-	s.batches[b.at] = s.batches[last]
-	s.batches[b.at].at = b.at
-	s.batches[last] = nil
-	s.batches = s.batches[:last]
-	s.members[s.find(b.peerID)].batch = nil
+	x.oldest.remove(b.turn)
+	last := len(x.batches) - 1
+	x.batches[b.at] = x.batches[last]
+	x.batches[b.at].at = b.at
+	x.batches[last] = nil
+	x.batches = x.batches[:last]
+	s := t.of(x)
+	t.settled(s, t.find(s, &b.key))
 }
 
 // flush relays parked offers to a node that brought so many more remote
 // peers: of each offerer at most as many as there are new peers, offerers in
 // random order, and in all no more than the node's peers could be asked to
 // take at once. No limit on shares applies, as nobody else could take them.
-func (t *Table[O]) flush(now time.Duration, s *swarm[O], nd *node[O], peers int, out []Effect[O]) ([]Effect[O], Outcome) {
+func (t *Table) flush(now time.Duration, x *extension, nd *node, peers int, out []Effect) ([]Effect, Outcome) {
 	var oc Outcome
 	room := 2 * t.cfg.MaxOffers * peers
-	for n := len(s.batches); n > 0 && room > 0; n-- {
+	s := t.of(x)
+	in := s.key()
+	for n := len(x.batches); n > 0 && room > 0; n-- {
 		// Those already looked at are behind n.
 		i := t.rng.IntN(n)
-		b, end := s.batches[i], s.batches[n-1]
-		s.batches[i], s.batches[n-1] = end, b
+		b, end := x.batches[i], x.batches[n-1]
+		x.batches[i], x.batches[n-1] = end, b
 		end.at, b.at = i, n-1
-		if nd.hasBytes(b.peerID) {
+		if nd.has(b.peerID) {
 			continue
 		}
 		k := min(peers, len(b.offers), room, b.unmet(nd))
@@ -185,8 +189,9 @@ func (t *Table[O]) flush(now time.Duration, s *swarm[O], nd *node[O], peers int,
 		b.meet(nd.owner, k)
 		room -= k
 		t.fate = append(t.fate[:0], make([]int16, k)...)
+		p := party{hash: x.name, peer: b.peerID, in: in, key: b.key}
 		for j := range k {
-			out = t.toNode(now, s, nd, b.peerID, b.offers, j, false, out)
+			out = t.toNode(now, x, nd, &p, b.offers, j, false, out)
 		}
 		oc.Offers += k
 		t.stats.OffersFlushed += uint64(k)
@@ -200,19 +205,19 @@ func (t *Table[O]) flush(now time.Duration, s *swarm[O], nd *node[O], peers int,
 
 // brought flushes parked offers to a node that brought so many more remote
 // peers, now or after the hold.
-func (t *Table[O]) brought(now time.Duration, s *swarm[O], nd *node[O], peers int, wait time.Duration, out []Effect[O]) ([]Effect[O], Outcome) {
+func (t *Table) brought(now time.Duration, x *extension, nd *node, peers int, wait time.Duration, out []Effect) ([]Effect, Outcome) {
 	if wait <= 0 || t.holds.len >= maxHolds {
-		return t.flush(now, s, nd, peers, out)
+		return t.flush(now, x, nd, peers, out)
 	}
 	if nd.held == 0 {
-		t.holds.push(hold[O]{s, nd, now + wait})
+		t.holds.push(hold{x, nd, now + wait})
 	}
 	nd.held += peers
 	return out, Outcome{}
 }
 
 // release flushes what has been held back for long enough.
-func (t *Table[O]) release(now time.Duration, budget int, out []Effect[O]) ([]Effect[O], int) {
+func (t *Table) release(now time.Duration, budget int, out []Effect) ([]Effect, int) {
 	for t.holds.head != nil && budget > 0 && now >= t.holds.head.value.until {
 		h := t.holds.head.value
 		t.holds.remove(t.holds.head)
@@ -220,15 +225,15 @@ func (t *Table[O]) release(now time.Duration, budget int, out []Effect[O]) ([]Ef
 		peers := h.node.held
 		h.node.held = 0
 		// Neither the swarm nor the node's part in it need be the same any more.
-		if s := t.swarms[string(h.swarm.hash)]; s == h.swarm && s.node(h.node.owner) == h.node {
-			out, _ = t.flush(now, s, h.node, peers, out)
+		if h.x.at != gone && h.x.node(h.node.owner) == h.node {
+			out, _ = t.flush(now, h.x, h.node, peers, out)
 		}
 	}
 	return out, budget
 }
 
 // expire drops the batches whose time is over.
-func (t *Table[O]) expire(now time.Duration, budget int) int {
+func (t *Table) expire(now time.Duration, budget int) int {
 	for t.batches.head != nil && budget > 0 {
 		b := t.batches.head.value
 		if now < b.until {

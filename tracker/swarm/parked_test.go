@@ -148,11 +148,13 @@ func TestFlushIsBounded(t *testing.T) {
 		w.announce("A"+p, "H", p)
 	}
 	// Peers who meet one another have little left over: park by hand.
-	s := w.tb.swarms["H"]
-	for slot := range s.members {
+	s, _ := w.tb.of("H")
+	for slot := range s.len() {
 		w.tb.fate = append(w.tb.fate[:0], fateLeft, fateLeft)
-		if _, n := w.tb.park(w.now, s, slot, offs("1", "2")); n != 2 {
-			t.Fatal(n)
+		m := w.tb.member(s, slot)
+		p := w.tb.party([]byte("H"), w.tb.text(nil, &m.id, m.has(odd)))
+		if _, b := w.tb.park(w.now, s, m, &p, offs("1", "2")); b == nil || len(b.offers) != 2 {
+			t.Fatal(b)
 		}
 	}
 	w.join("N", "H", 0, 1)
@@ -234,7 +236,8 @@ func TestParkedOffersOutlastAFlood(t *testing.T) {
 		w.announce(fmt.Sprint("F", i), "H", fmt.Sprint("f", i), offers(ids...))
 	}
 	w.announce("A", "H", "p", offers(ids[:10]...))
-	if w.oc.Drop != DropNone || w.tb.swarms["H"].members[8].batch == nil {
+	s, _ := w.tb.of("H")
+	if w.oc.Drop != DropNone || w.tb.batchOf(s, w.tb.peer(s, []byte("p"))) == nil {
 		t.Fatal(w.oc)
 	}
 }
@@ -257,16 +260,19 @@ func TestNoTrace(t *testing.T) {
 	}
 	w.sweep(600 * second) // the rest expires, the claimant's too
 	tb := w.tb
-	if n := len(tb.swarms) + len(tb.list) + tb.ledger.len() + tb.batches.len + len(tb.parkedBy) + tb.claims.len; n != 0 {
+	if n := int(tb.swarms.rows+tb.exts.rows) + tb.index.n + tb.texts.len() + tb.ledger.len() + tb.batches.len + len(tb.parkedBy) + tb.claims.len; n != 0 {
 		t.Fatal(n, tb.Stats())
 	}
 	if st := tb.Stats(); st.Members+st.Complete+st.Nodes+st.ClaimBytes+st.Parked+st.ParkedBytes != 0 {
 		t.Fatal(st)
 	}
 	// Nor are the slices holding on to it.
-	for _, s := range tb.list[:cap(tb.list)] {
-		if s != nil {
-			t.Fatal("the list keeps a swarm")
+	if tb.swarms.chunks != nil || tb.exts.chunks != nil || tb.index.dir != nil {
+		t.Fatal("memory of swarms is kept")
+	}
+	for c := range tb.rows {
+		if tb.rows[c].chunks != nil || tb.backs[c].chunks != nil {
+			t.Fatal("memory of members is kept")
 		}
 	}
 	for _, s := range tb.seats[:cap(tb.seats)] {

@@ -6,30 +6,30 @@ import "time"
 // local members: never to the offerer's own peer id, never to those who are
 // that node's members too, and never on to another node. What cannot be
 // placed goes back.
-func (t *Table[O]) NodeOffers(now time.Duration, owner O, infoHash, peerID []byte, offers []Offer, out []Effect[O]) ([]Effect[O], Outcome) {
+func (t *Table) NodeOffers(now time.Duration, owner Owner, infoHash, peerID []byte, offers []Offer, out []Effect) ([]Effect, Outcome) {
 	t.ledger.turn(now)
 	t.stats.OffersFromNodes += uint64(len(offers))
 	var (
 		oc     Outcome
 		refuse RefuseReason
-		nd     *node[O]
+		nd     *node
 	)
-	s := t.swarms[string(infoHash)]
+	p := t.party(infoHash, peerID)
+	s := t.lookup(&p.in)
 	switch {
 	case s == nil:
 		refuse, oc.Drop = RefuseNotJoined, DropNoSwarm
-	case s.node(owner) == nil:
+	case t.ext(s).node(owner) == nil:
 		refuse, oc.Drop = RefuseNotJoined, DropNotJoined
-	case s.find(peerID) >= 0:
+	case t.find(s, &p.key) != nil:
 		refuse, oc.Drop = RefuseLocalPeer, DropLocalPeer
 	default:
-		nd = s.node(owner)
-		t.refill(now, s, nd)
+		nd = t.ext(s).node(owner)
+		t.refill(now, t.ext(s), nd)
 	}
-	var h hand[O]
+	var h hand
 	if refuse == RefuseNone {
-		var nobody O
-		h = t.hand(s, peerID, nobody, nd)
+		h = t.hand(s, &p.key, 0, nd)
 	}
 	for i := range offers {
 		why, drop := refuse, oc.Drop
@@ -39,7 +39,7 @@ func (t *Table[O]) NodeOffers(now time.Duration, owner O, infoHash, peerID []byt
 			why, drop = RefuseLimit, DropNodeLimit
 		default:
 			nd.tokens--
-			if out, drop = t.toLocal(now, s, &h, owner, peerID, offers[i], out); drop == DropNone {
+			if out, drop = t.toLocal(now, s, &h, owner, &p, offers[i], out); drop == DropNone {
 				oc.Offers++
 				continue
 			}
@@ -49,82 +49,83 @@ func (t *Table[O]) NodeOffers(now time.Duration, owner O, infoHash, peerID []byt
 			}
 		}
 		oc.Drop = t.drop(drop)
-		out = append(out, Effect[O]{To: owner, Kind: EffectNodeRefused, InfoHash: infoHash, PeerID: peerID, Offer: offers[i], Reason: why})
+		out = append(out, Effect{To: owner, Kind: EffectNodeRefused, InfoHash: infoHash, PeerID: peerID, Offer: offers[i], Reason: why})
 	}
 	return out, oc
 }
 
 // toLocal hands a node's offer to the next member of a hand.
-func (t *Table[O]) toLocal(now time.Duration, s *swarm[O], h *hand[O], owner O, peerID []byte, offer Offer, out []Effect[O]) ([]Effect[O], Drop) {
-	slot := s.draw(t.rng, h)
-	if slot < 0 {
+func (t *Table) toLocal(now time.Duration, s *swarm, h *hand, owner Owner, p *party, offer Offer, out []Effect) ([]Effect, Drop) {
+	m := t.draw(s, h)
+	if m == nil {
 		return out, DropNoPeer
 	}
-	to := s.members[slot].owner
-	k := t.key(to, s.hash, peerID, offer.Key)
+	k := t.key(m.owner, p, offer.Key)
 	// The same offer in the same hands through another node: the first keeps
 	// its answer, or a node could draw answers to itself by repeating others'
 	// offers.
 	if e, gen := t.ledger.find(now, k); gen >= 0 && e.origin != owner {
 		return out, DropNoPeer
 	}
-	if !t.ledger.put(now, k, sent[O]{origin: owner}) {
+	if !t.ledger.put(now, k, sent{origin: owner}) {
 		return out, DropLedgerFull
 	}
-	if b := s.members[slot].batch; b != nil {
+	if b := t.batchOf(s, m); b != nil {
 		b.meet(owner, 1)
 	}
 	t.stats.OffersLocal++
-	return append(out, Effect[O]{To: to, Kind: EffectOffer, InfoHash: s.hash, PeerID: peerID, Offer: offer}), DropNone
+	return append(out, Effect{To: m.owner, Kind: EffectOffer, InfoHash: p.hash, PeerID: p.peer, Offer: offer}), DropNone
 }
 
 // NodeAnswer brings an answer back through a node: only for an offer that
 // was relayed to this very node, once, and not in the name of a local member.
 // It goes to whichever connection has the offerer now.
-func (t *Table[O]) NodeAnswer(now time.Duration, owner O, a *Answer, out []Effect[O]) ([]Effect[O], Outcome) {
+func (t *Table) NodeAnswer(now time.Duration, owner Owner, a *Answer, out []Effect) ([]Effect, Outcome) {
 	t.ledger.turn(now)
-	s := t.swarms[string(a.InfoHash)]
+	p := t.party(a.InfoHash, a.ToPeerID)
+	s := t.lookup(&p.in)
 	if s == nil {
 		return out, Outcome{Drop: t.drop(DropNoSwarm)}
 	}
-	if s.find(a.PeerID) >= 0 || string(a.PeerID) == string(a.ToPeerID) {
+	if t.peer(s, a.PeerID) != nil || string(a.PeerID) == string(a.ToPeerID) {
 		return out, Outcome{Drop: t.drop(DropLocalPeer)}
 	}
-	if _, ok := t.ledger.take(now, t.key(owner, a.InfoHash, a.ToPeerID, a.OfferKey)); !ok {
+	if _, ok := t.ledger.take(now, t.key(owner, &p, a.OfferKey)); !ok {
 		return out, Outcome{Drop: t.drop(DropUnmatched)}
 	}
-	to := s.find(a.ToPeerID)
-	if to < 0 {
+	to := t.find(s, &p.key)
+	if to == nil {
 		return out, Outcome{Drop: t.drop(DropGone)}
 	}
-	if nd := s.node(owner); nd != nil {
-		s.answered(nd)
+	if nd := t.ext(s).node(owner); nd != nil {
+		t.ext(s).answered(nd)
 	}
 	t.stats.AnswersFromNodes++
-	return append(out, Effect[O]{To: s.members[to].owner, Kind: EffectAnswer, InfoHash: a.InfoHash,
+	return append(out, Effect{To: to.owner, Kind: EffectAnswer, InfoHash: a.InfoHash,
 		PeerID: a.PeerID, ToPeerID: a.ToPeerID, OfferID: a.OfferID, Payload: a.Payload}), Outcome{}
 }
 
 // NodeRefused takes back an offer that a node could not place and draws once
 // more, among all others. The offer comes from the node, so it must be the
 // one that went to it, to the byte.
-func (t *Table[O]) NodeRefused(now time.Duration, owner O, infoHash, peerID []byte, offer Offer, reason RefuseReason, out []Effect[O]) ([]Effect[O], Outcome) {
+func (t *Table) NodeRefused(now time.Duration, owner Owner, infoHash, peerID []byte, offer Offer, reason RefuseReason, out []Effect) ([]Effect, Outcome) {
 	t.ledger.turn(now)
-	k := t.key(owner, infoHash, peerID, offer.Key)
+	p := t.party(infoHash, peerID)
+	k := t.key(owner, &p, offer.Key)
 	e, gen := t.ledger.find(now, k)
 	if gen < 0 || e.digest != t.digest(offer.Payload) {
 		return out, Outcome{Drop: t.drop(DropUnmatched)}
 	}
 	t.ledger.spend(k, e, gen)
-	s := t.swarms[string(infoHash)]
+	s := t.lookup(&p.in)
 	if s == nil {
 		return out, Outcome{Drop: t.drop(DropNoSwarm)}
 	}
-	if nd := s.node(owner); nd != nil && reason == RefuseLocalPeer && nd.proven && e.paid {
-		s.trust(nd, 1) // neutral: no answer is owed
+	if nd := t.ext(s).node(owner); nd != nil && reason == RefuseLocalPeer && nd.proven && e.paid {
+		t.ext(s).trust(nd, 1) // neutral: no answer is owed
 	}
-	slot := s.find(peerID)
-	if slot < 0 {
+	m := t.find(s, &p.key)
+	if m == nil {
 		return out, Outcome{Drop: t.drop(DropGone)}
 	}
 	if e.redrawn {
@@ -133,7 +134,7 @@ func (t *Table[O]) NodeRefused(now time.Duration, owner O, infoHash, peerID []by
 	t.stats.OffersRedrawn++
 	one := [1]Offer{offer}
 	var oc Outcome
-	out, oc.Offers = t.place(now, s, s.members[slot].owner, peerID, one[:], owner, true, out)
+	out, oc.Offers = t.serve(now, s, m.owner, &p, one[:], owner, true, out)
 	if oc.Offers == 0 {
 		oc.Drop = t.drop(DropRedrawn)
 	}

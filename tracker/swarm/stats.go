@@ -77,9 +77,9 @@ type Stats struct {
 }
 
 // Stats returns a copy of the counters.
-func (t *Table[O]) Stats() Stats {
+func (t *Table) Stats() Stats {
 	st := t.stats
-	st.Swarms = len(t.swarms)
+	st.Swarms = int(t.swarms.rows)
 	st.Ledger = t.ledger.len()
 	st.Dropped[DropLedgerEarly] = t.ledger.early
 	st.Claims = t.claims.len

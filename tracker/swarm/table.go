@@ -31,6 +31,12 @@
 //
 // Whatever grows has a bound in Config, and hitting it is counted by reason
 // (Stats.Dropped). A swarm exists exactly as long as it has a local member.
+//
+// Swarms and members are many, and so are kept without pointers, which a
+// garbage collector would have to follow: numbered rows in slabs (slab.go,
+// members.go), found by an index of seeded hashes (index.go) of ids packed to
+// 20 bytes (id.go). A peer takes about 35 bytes in a swarm of ten, and 90 if
+// it is alone. What few swarms have are ordinary values (extension.go).
 package swarm
 
 import (
@@ -42,42 +48,56 @@ import (
 )
 
 // Table is the swarms of one shard. It is not safe for concurrent use.
-type Table[O Owner] struct {
+type Table struct {
 	cfg     Config
 	rng     *rand.Rand
+	signs   Signs
 	sendKey [2]uint64 // SipHash key of the ledger's keys
 	dgstKey [2]uint64 // SipHash key of payload digests
+	nameKey [2]uint64 // SipHash key of odd ids
+	hash    hasher
 
-	swarms map[string]*swarm[O]
-	list   []*swarm[O] // the same, for Sweep's cursor
+	swarms slab[swarm]
+	index  index // of swarms
+	rows   [rowClasses]slab[member]
+	backs  [rowClasses]slab[uint32] // whose row it is
+	exts   slab[*extension]
+	texts  texts
 	cursor cursor
 	joins  uint64 // of nodes so far
 
-	ledger   ledger[O]
-	batches  queue[*batch[O]] // parked offers, oldest first
-	parkedBy map[O]parkedSum  // parked offers by owner
-	holds    queue[hold[O]]   // parked offers that wait for a node's own
-	claims   queue[*claim[O]] // oldest first
+	ledger   ledger
+	batches  queue[*batch]       // parked offers, oldest first
+	parkedBy map[Owner]parkedSum // parked offers by owner
+	holds    queue[hold]         // parked offers that wait for a node's own
+	claims   queue[*claim]       // oldest first
 
 	stats   Stats
-	stamp   uint32    // of the hand being dealt; see hand
-	scratch []byte    // ledger keys are assembled here
-	seats   []seat[O] // of the offers being placed
-	fate    []int16   // of each offer being placed
+	left    [2]int  // what counts would say of the swarm that a member last left
+	scratch []byte  // ledger keys are assembled here
+	seats   []seat  // of the offers being placed
+	fate    []int16 // of each offer being placed
 }
 
 // New makes a table. All its randomness comes from seed: the same calls on
 // the same seed have the same effects.
-func New[O Owner](cfg Config, seed [32]byte) *Table[O] {
+func New(cfg Config, signs Signs, seed [32]byte) *Table {
 	cfg = cfg.withDefaults()
 	src := rand.NewChaCha8(seed)
-	t := &Table[O]{
+	t := &Table{
 		cfg:      cfg,
+		signs:    signs,
 		rng:      rand.New(src),
 		sendKey:  [2]uint64{src.Uint64(), src.Uint64()},
 		dgstKey:  [2]uint64{src.Uint64(), src.Uint64()},
-		swarms:   make(map[string]*swarm[O]),
-		parkedBy: make(map[O]parkedSum),
+		nameKey:  [2]uint64{src.Uint64(), src.Uint64()},
+		hash:     hasher{mask: ^uint32(0)},
+		swarms:   newSlab[swarm](1, swarmBytes),
+		exts:     newSlab[*extension](1, 8),
+		parkedBy: make(map[Owner]parkedSum),
+	}
+	for i := range t.hash.keys {
+		t.hash.keys[i] = src.Uint64()
 	}
 	t.ledger.init(cfg.AnswerWindow, cfg.MaxLedger)
 	return t
@@ -87,95 +107,109 @@ func New[O Owner](cfg Config, seed [32]byte) *Table[O] {
 // others. A claim to somebody else's peer id is answered as if it had
 // succeeded (the claimant learns nothing), see claims.go; so is a join over a
 // limit, because a reply re-arms the client's timer and a fault may not.
-func (t *Table[O]) Announce(now time.Duration, from O, a *Announce, out []Effect[O]) ([]Effect[O], Outcome) {
+func (t *Table) Announce(now time.Duration, from Owner, a *Announce, out []Effect) ([]Effect, Outcome) {
 	t.ledger.turn(now)
 	t.stats.Announces++
 	if a.Event == wire.EventStopped {
 		return t.stop(now, from, a, out)
 	}
-	s := t.swarms[string(a.InfoHash)]
-	slot := -1
+	p := t.party(a.InfoHash, a.PeerID)
+	s := t.lookup(&p.in)
+	var m *member
 	if s != nil {
-		slot = s.find(a.PeerID)
+		m = t.find(s, &p.key)
 	}
 	var oc Outcome
 	switch {
-	case slot < 0:
-		s, slot, oc.Drop = t.join(now, s, from, a)
-		oc.Touched = slot >= 0
-	case s.members[slot].owner != from:
-		if now-s.members[slot].owner.LastSeen() <= t.cfg.SilentAfter {
-			return t.contest(now, s, slot, from, a, out)
+	case m == nil:
+		s, m, oc.Drop = t.join(s, from, &p)
+		oc.Touched = m != nil
+	case m.owner != from:
+		if now-t.signs.LastSeen(m.owner) <= t.cfg.SilentAfter {
+			return t.contest(now, s, m, from, &p, a, out)
 		}
-		if oc.Drop = t.rebind(s, slot, from); oc.Drop != DropNone {
-			slot = -1
+		if oc.Drop = t.rebind(s, m, from); oc.Drop != DropNone {
+			m = nil
 		}
 	}
-	if slot < 0 {
+	if m == nil {
 		t.drop(oc.Drop)
-		return reply(s, from, a.InfoHash, out), oc
+		return t.reply(s, from, a.InfoHash, out), oc
 	}
 	oc.Standing = StandingMember
-	if t.refresh(now, s, slot, a) {
+	if t.refresh(now, s, m, a) {
 		oc.Touched = true
 	}
-	out = reply(s, from, a.InfoHash, out)
-	return t.deal(now, s, slot, a, out, oc)
+	out = t.reply(s, from, a.InfoHash, out)
+	return t.deal(now, s, m, &p, a, out, oc)
+}
+
+// party is a peer, by the bytes for effects and by what the table knows
+// them as.
+type party struct {
+	hash, peer []byte
+	in, key    id
+}
+
+func (t *Table) party(infoHash, peerID []byte) (p party) {
+	p.hash, p.peer = infoHash, peerID
+	t.pack(&p.in, infoHash)
+	t.pack(&p.key, peerID)
+	return p
 }
 
 // stop handles an announce with the event "stopped": a reply with the counts
 // without the peer, whoever asks; what he owns goes, what he claims is
 // forgotten, and nothing is created. Offers are ignored.
-func (t *Table[O]) stop(now time.Duration, from O, a *Announce, out []Effect[O]) ([]Effect[O], Outcome) {
-	s := t.swarms[string(a.InfoHash)]
+func (t *Table) stop(now time.Duration, from Owner, a *Announce, out []Effect) ([]Effect, Outcome) {
+	s := t.swarm(a.InfoHash)
 	if s == nil {
-		return reply(s, from, a.InfoHash, out), Outcome{}
+		return t.reply(s, from, a.InfoHash, out), Outcome{}
 	}
-	slot := s.find(a.PeerID)
-	if slot < 0 || s.members[slot].owner != from {
+	m := t.peer(s, a.PeerID)
+	if m == nil || m.owner != from {
 		oc := Outcome{}
-		if slot >= 0 && !t.withdraw(s, slot, from) {
+		if m != nil && !t.withdraw(s, m, from) {
 			oc.Drop = t.drop(DropForeign)
 		}
-		return reply(s, from, a.InfoHash, out), oc
+		return t.reply(s, from, a.InfoHash, out), oc
 	}
-	// The reply comes first in out, but its counts are those of afterwards.
-	// The swarm's own counts stay readable even if this was its last member.
+	// The reply comes first in out, but its counts are those of afterwards,
+	// even if this was the last member.
 	at := len(out)
-	out = append(out, Effect[O]{})
-	out, oc := t.depart(now, s, slot, out)
-	r := Effect[O]{To: from, Kind: EffectReply, InfoHash: a.InfoHash}
-	r.Complete, r.Incomplete = s.counts()
-	out[at] = r
+	out = append(out, Effect{})
+	out, oc := t.depart(now, s, m, out)
+	out[at] = Effect{To: from, Kind: EffectReply, InfoHash: a.InfoHash, Complete: t.left[0], Incomplete: t.left[1]}
 	return out, oc
 }
 
 // Leave ends one membership, or a claim to one, of an owner that has closed.
 // It does nothing to what the owner does not own.
-func (t *Table[O]) Leave(now time.Duration, from O, infoHash, peerID []byte, out []Effect[O]) ([]Effect[O], Outcome) {
+func (t *Table) Leave(now time.Duration, from Owner, infoHash, peerID []byte, out []Effect) ([]Effect, Outcome) {
 	t.ledger.turn(now)
-	s := t.swarms[string(infoHash)]
+	s := t.swarm(infoHash)
 	if s == nil {
 		return out, Outcome{}
 	}
-	slot := s.find(peerID)
-	if slot < 0 {
+	m := t.peer(s, peerID)
+	if m == nil {
 		return out, Outcome{}
 	}
-	if s.members[slot].owner != from {
-		t.withdraw(s, slot, from)
+	if m.owner != from {
+		t.withdraw(s, m, from)
 		return out, Outcome{}
 	}
-	return t.depart(now, s, slot, out)
+	return t.depart(now, s, m, out)
 }
 
 // depart takes a member from its owner: it goes to whoever claims it, or is
-// removed.
-func (t *Table[O]) depart(now time.Duration, s *swarm[O], slot int, out []Effect[O]) ([]Effect[O], Outcome) {
-	if s.members[slot].claim != nil {
-		return t.honour(now, s, slot, out)
+// removed, and the swarm with it if it was the last. t.left says what counts
+// would afterwards.
+func (t *Table) depart(now time.Duration, s *swarm, m *member, out []Effect) ([]Effect, Outcome) {
+	if t.claimTo(s, m) != nil {
+		return t.honour(now, s, m, out)
 	}
-	t.remove(s, slot)
+	t.remove(s, m)
 	return out, Outcome{Touched: true}
 }
 
@@ -183,14 +217,15 @@ func (t *Table[O]) depart(now time.Duration, s *swarm[O], slot int, out []Effect
 // offer must have been handed to this very owner, not longer ago than
 // AnswerWindow, and every handing on pays for one answer. The answerer's peer
 // id must be the owner's own. Nothing is ever replied to an answer.
-func (t *Table[O]) Answer(now time.Duration, from O, a *Answer, out []Effect[O]) ([]Effect[O], Outcome) {
+func (t *Table) Answer(now time.Duration, from Owner, a *Answer, out []Effect) ([]Effect, Outcome) {
 	t.ledger.turn(now)
-	s := t.swarms[string(a.InfoHash)]
+	p := t.party(a.InfoHash, a.ToPeerID) // who offered
+	s := t.lookup(&p.in)
 	if s == nil {
 		return out, Outcome{Drop: t.drop(DropNoSwarm)}
 	}
-	slot := s.find(a.PeerID)
-	if slot < 0 || s.members[slot].owner != from {
+	m := t.peer(s, a.PeerID)
+	if m == nil || m.owner != from {
 		return out, Outcome{Drop: t.drop(DropForeign)}
 	}
 	oc := Outcome{Standing: StandingMember}
@@ -198,64 +233,62 @@ func (t *Table[O]) Answer(now time.Duration, from O, a *Answer, out []Effect[O])
 		oc.Drop = t.drop(DropUnmatched)
 		return out, oc
 	}
-	key := t.key(from, a.InfoHash, a.ToPeerID, a.OfferKey)
-	sent, ok := t.ledger.take(now, key)
+	sent, ok := t.ledger.take(now, t.key(from, &p, a.OfferKey))
 	if !ok {
 		oc.Drop = t.drop(DropUnmatched)
 		return out, oc
 	}
-	s.members[slot].seen = now
-	e := Effect[O]{InfoHash: a.InfoHash, PeerID: a.PeerID, ToPeerID: a.ToPeerID, OfferID: a.OfferID, Payload: a.Payload}
-	var local O
-	if sent.origin != local {
+	m.see(now)
+	e := Effect{InfoHash: a.InfoHash, PeerID: a.PeerID, ToPeerID: a.ToPeerID, OfferID: a.OfferID, Payload: a.Payload}
+	if sent.origin != 0 {
 		t.stats.AnswersToNodes++
 		e.To, e.Kind = sent.origin, EffectNodeAnswer
 		return append(out, e), oc
 	}
-	to := s.find(a.ToPeerID)
-	if to < 0 {
+	to := t.find(s, &p.key)
+	if to == nil {
 		oc.Drop = t.drop(DropGone)
 		return out, oc
 	}
 	t.stats.AnswersLocal++
-	e.To, e.Kind = s.members[to].owner, EffectAnswer
+	e.To, e.Kind = to.owner, EffectAnswer
 	return append(out, e), oc
 }
 
 // Scrape is the counts of a swarm, remote peers included, and how many
 // downloads were completed here since the swarm began. It creates nothing.
-func (t *Table[O]) Scrape(infoHash []byte) (complete, incomplete, downloaded int) {
-	s := t.swarms[string(infoHash)]
+func (t *Table) Scrape(infoHash []byte) (complete, incomplete, downloaded int) {
+	s := t.swarm(infoHash)
 	if s == nil {
 		return 0, 0, 0
 	}
-	complete, incomplete = s.counts()
-	return complete, incomplete, s.downloaded
+	complete, incomplete = t.counts(s)
+	return complete, incomplete, int(s.downloaded)
 }
 
 // Owns says whether the owner holds this membership or a claim to it.
-func (t *Table[O]) Owns(from O, infoHash, peerID []byte) bool {
-	s := t.swarms[string(infoHash)]
+func (t *Table) Owns(from Owner, infoHash, peerID []byte) bool {
+	s := t.swarm(infoHash)
 	if s == nil {
 		return false
 	}
-	slot := s.find(peerID)
-	if slot < 0 {
+	m := t.peer(s, peerID)
+	if m == nil {
 		return false
 	}
-	m := &s.members[slot]
-	return m.owner == from || m.claim != nil && m.claim.owner == from
+	c := t.claimTo(s, m)
+	return m.owner == from || c != nil && c.owner == from
 }
 
-func reply[O Owner](s *swarm[O], to O, infoHash []byte, out []Effect[O]) []Effect[O] {
-	e := Effect[O]{To: to, Kind: EffectReply, InfoHash: infoHash}
+func (t *Table) reply(s *swarm, to Owner, infoHash []byte, out []Effect) []Effect {
+	e := Effect{To: to, Kind: EffectReply, InfoHash: infoHash}
 	if s != nil {
-		e.Complete, e.Incomplete = s.counts()
+		e.Complete, e.Incomplete = t.counts(s)
 	}
 	return append(out, e)
 }
 
-func (t *Table[O]) drop(d Drop) Drop {
+func (t *Table) drop(d Drop) Drop {
 	t.stats.Dropped[d]++
 	return d
 }
@@ -279,8 +312,14 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxParkedOwnerBytes, min(512<<10, c.MaxParkedBytes/8))
 	c.MaxParkedOwnerBytes = min(c.MaxParkedOwnerBytes, c.MaxParkedBytes)
 	def(&c.MaxNodes, 32)
+	// What the slabs and the units of time allow for.
+	c.MaxMembers, c.MaxSwarms = min(c.MaxMembers, most), min(c.MaxSwarms, most)
+	c.TTL = min(c.TTL, maxTTL)
 	return c
 }
+
+// most is how many swarms and members a table may hold, by its numbering.
+const most = 1 << 28
 
 func def[T int | time.Duration](v *T, d T) {
 	if *v == 0 {

@@ -6,20 +6,26 @@ import (
 	"github.com/draeder/peerservers/tracker/wire"
 )
 
-// Owner is whoever owns members and receives effects: a client's connection
-// or a federated node. The table compares owners and asks when they were
-// last heard; it never calls them otherwise.
+// Owner stands for whoever owns members and receives effects: a client's
+// connection or a federated node. Zero is nobody. The table compares owners
+// and no more; that they are numbers keeps pointers out of it. A number must
+// not come to stand for another one while the table may remember it, which
+// is for as long as the former owner has a membership, and then for
+// Config.AnswerWindow.
+type Owner uint32
+
+// Signs says when there was a sign of life of an owner: a very early time if
+// there is no such owner any more.
 //
 // Times are durations since an epoch of the caller's choice, the same one as
-// for every now that the table is given.
-type Owner interface {
-	comparable
+// for every now that the table is given. They are not negative.
+type Signs interface {
 	// LastSeen is when anything at all last arrived from the owner.
-	LastSeen() time.Duration
+	LastSeen(Owner) time.Duration
 	// LastPing is when the owner last sent a WebSocket ping of its own
 	// accord, which refreshes its memberships (anacrolix announces once and
 	// then only pings).
-	LastPing() time.Duration
+	LastPing(Owner) time.Duration
 }
 
 // Offer is one offer: its id as raw JSON, the id's comparable form, and the
@@ -57,8 +63,8 @@ const (
 
 // Effect is one thing to be done once the table's lock is released. Its
 // slices alias the input or memory of the table that is not written again.
-type Effect[O Owner] struct {
-	To                   O
+type Effect struct {
+	To                   Owner
 	Kind                 EffectKind
 	InfoHash             []byte
 	PeerID               []byte

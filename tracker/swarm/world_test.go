@@ -10,15 +10,6 @@ import (
 	"github.com/draeder/peerservers/tracker/wire"
 )
 
-// conn is an owner in tests: a client's connection or a node.
-type conn struct {
-	name       string
-	seen, ping time.Duration
-}
-
-func (c *conn) LastSeen() time.Duration { return c.seen }
-func (c *conn) LastPing() time.Duration { return c.ping }
-
 const second = time.Second
 
 func off(id string) Offer {
@@ -37,16 +28,16 @@ func offs(ids ...string) []Offer {
 // check the table's invariants.
 type world struct {
 	t   testing.TB
-	tb  *Table[*conn]
+	tb  *table
 	now time.Duration
 	oc  Outcome          // of the last call
-	raw []Effect[*conn]  // its effects
+	raw []effect         // its effects
 	by  map[string]*conn // connections made
 }
 
 func newWorld(t testing.TB, cfg Config) *world {
 	t.Helper()
-	return &world{t: t, tb: New[*conn](cfg, [32]byte{1, 2, 3}), now: 1000 * second, by: map[string]*conn{}}
+	return &world{t: t, tb: newTable(cfg, [32]byte{1, 2, 3}), now: 1000 * second, by: map[string]*conn{}}
 }
 
 // c is the connection of that name; asking for it is a sign of life.
@@ -58,7 +49,7 @@ func (w *world) c(name string) *conn {
 	return w.by[name]
 }
 
-func (w *world) done(out []Effect[*conn], oc Outcome) []string {
+func (w *world) done(out []effect, oc Outcome) []string {
 	w.t.Helper()
 	w.raw, w.oc = out, oc
 	if err := w.tb.Check(); err != nil {
@@ -71,7 +62,7 @@ func (w *world) done(out []Effect[*conn], oc Outcome) []string {
 	return got
 }
 
-func text(e *Effect[*conn]) string {
+func text(e *effect) string {
 	to := "-"
 	if e.To != nil {
 		to = e.To.name
@@ -137,7 +128,7 @@ func (w *world) leave(from, hash, peer string) []string {
 // sweep lets time pass in steps of a second, sweeping everything at each.
 func (w *world) sweep(d time.Duration) []string {
 	w.t.Helper()
-	var all []Effect[*conn]
+	var all []effect
 	for end := w.now + d; ; w.now = min(end, w.now+second) {
 		all = w.tb.Sweep(w.now, 1<<30, all)
 		if w.now == end {
@@ -215,8 +206,8 @@ func (w *world) to(kind EffectKind) map[string]int {
 // to it and is answered.
 func (w *world) prove(node, hash string) {
 	w.t.Helper()
-	s := w.tb.swarms[hash]
-	nd := s.node(w.by[node])
+	_, x := w.tb.of(hash)
+	nd := x.node(w.by[node].id)
 	for i := 0; !nd.proven; i++ {
 		if i == 1000 {
 			w.t.Fatal("the node drew no offer")
@@ -224,7 +215,7 @@ func (w *world) prove(node, hash string) {
 		id := fmt.Sprintf("prove%d", i)
 		w.announce("prover", hash, "prover", offers(id))
 		for _, e := range w.raw {
-			if e.Kind == EffectNodeOffer && e.To == nd.owner {
+			if e.Kind == EffectNodeOffer && e.To == w.by[node] {
 				w.nodeAnswer(node, hash, "nobody", "prover", id)
 			}
 		}
