@@ -16,7 +16,7 @@ const (
 	// for an answer (about 1.1 KB) to be read in one go and served from it.
 	idleBuffer = 1536
 	// firstChunk bounds what is allocated on the word of a frame's header.
-	firstChunk = 16 << 10
+	firstChunk = smallestBuffer
 )
 
 // closeError is a reason to close the connection with a code.
