@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -144,7 +145,7 @@ func TestTLSPages(t *testing.T) {
 	}, func(t *testing.T, in *instance, conf *tls.Config) {
 		nc, _ := in.dialCut(conf)
 		client := &http.Client{Transport: &http.Transport{
-			DialTLS: func(string, string) (net.Conn, error) { return nc, nil },
+			DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return nc, nil },
 		}}
 		for _, size := range []int{0, 1, 300_000} {
 			resp, err := client.Post("https://one/page", "text/plain", strings.NewReader(big[:size]))
