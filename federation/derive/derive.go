@@ -45,6 +45,7 @@ type Network struct {
 	name   string
 	secret string
 	id     [32]byte
+	bucket [16]byte
 }
 
 // New returns the network of that name; with a secret it is closed to those
@@ -64,6 +65,11 @@ func New(name string, secret []byte) (Network, error) {
 		return Network{}, err
 	}
 	copy(n.id[:], id)
+	bucket, err := hkdf.Key(sha256.New, []byte(n.secret), []byte("wtfed1:bucket"), name, len(n.bucket))
+	if err != nil {
+		return Network{}, err
+	}
+	copy(n.bucket[:], bucket)
 	return n, nil
 }
 
@@ -75,6 +81,10 @@ func (n Network) Closed() bool { return n.secret != "" }
 
 // ID is what two nodes compare in their handshake.
 func (n Network) ID() [32]byte { return n.id }
+
+// BucketKey is the key under which the network's swarms are spread over the
+// buckets of package filter.
+func (n Network) BucketKey() [16]byte { return n.bucket }
 
 // Node is the rendezvous target of a shard: NH(e,s).
 func (n Network) Node(epoch uint32, shard uint8) Target {

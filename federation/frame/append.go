@@ -32,6 +32,12 @@ func Append(dst []byte, f *Frame) []byte {
 		return AppendRecords(dst, f.Records.Records)
 	case KindBye:
 		return AppendBye(dst, f.Bye.Code)
+	case KindCensus:
+		return AppendCensus(dst, f.Census.Swarms)
+	case KindFilter:
+		return AppendFilter(dst, &f.Filter)
+	case KindNames:
+		return AppendNames(dst, f.Names.Names)
 	}
 	return dst
 }
@@ -78,6 +84,25 @@ func AppendRecords(dst []byte, records []Record) []byte {
 // AppendBye appends a bye frame.
 func AppendBye(dst []byte, code Code) []byte {
 	return appendVarint(header(dst, KindBye, sizeVarint(enum(int32(code)))), 1, enum(int32(code)))
+}
+
+// AppendCensus appends a census frame.
+func AppendCensus(dst []byte, swarms uint64) []byte {
+	return appendVarint(header(dst, KindCensus, sizeVarint(swarms)), 1, swarms)
+}
+
+// AppendFilter appends a filter frame.
+func AppendFilter(dst []byte, m *Filter) []byte {
+	size := sizeVarint(uint64(m.Generation)) + sizeVarint(uint64(m.From)) + sizeVarint(uint64(m.To)) + sizeBytes(m.Data)
+	dst = appendVarint(header(dst, KindFilter, size), 1, uint64(m.Generation))
+	dst = appendVarint(dst, 2, uint64(m.From))
+	dst = appendVarint(dst, 3, uint64(m.To))
+	return appendBytes(dst, 4, m.Data)
+}
+
+// AppendNames appends a names frame.
+func AppendNames(dst []byte, names []uint64) []byte {
+	return appendTags(header(dst, KindNames, sizeTags(names)), 1, names)
 }
 
 // Every field number of the schema is below 16, hence every tag one byte.

@@ -30,14 +30,20 @@ const (
 	KindRefused
 	KindRecords
 	KindBye
+	KindCensus
+	KindFilter
+	KindNames
 )
 
 // Kinds is how many kinds there are, for arrays of counters.
-const Kinds = int(KindBye) + 1
+const Kinds = int(KindNames) + 1
 
 // String is a fixed label, fit for a metric.
 func (k Kind) String() string {
-	names := [Kinds]string{"unknown", "hello", "hello_reply", "proof", "join", "leave", "offers", "answer", "refused", "records", "bye"}
+	names := [Kinds]string{
+		"unknown", "hello", "hello_reply", "proof", "join", "leave", "offers", "answer", "refused", "records", "bye",
+		"census", "filter", "names",
+	}
 	if int(k) >= Kinds {
 		k = KindUnknown
 	}
@@ -58,6 +64,9 @@ type Frame struct {
 	Refused    Refused
 	Records    Records
 	Bye        Bye
+	Census     Census
+	Filter     Filter
+	Names      Names
 }
 
 // Hello opens the handshake; the dialler sends it.
@@ -192,6 +201,24 @@ func (c Code) String() string {
 	return "unspecified"
 }
 
+// Census says how many swarms the sender has, and that it knows this frame and
+// the two below.
+type Census struct {
+	Swarms uint64
+}
+
+// Filter is one part of a filter of the sender's swarms.
+type Filter struct {
+	Generation uint32
+	From, To   uint32 // buckets
+	Data       []byte
+}
+
+// Names names swarms of the sender.
+type Names struct {
+	Names []uint64
+}
+
 // Limits bound what Decode accepts, in bytes or in elements.
 type Limits struct {
 	// MaxFrame is the largest frame (1.5 MiB: MaxOffers full offers).
@@ -214,6 +241,10 @@ type Limits struct {
 	MaxVersions int
 	// MaxURL is the longest URL (255).
 	MaxURL int
+	// MaxFilter is the largest part of a filter (21,636: package filter).
+	MaxFilter int
+	// MaxNames is how many swarms one frame may name (512).
+	MaxNames int
 }
 
 // DefaultLimits are the limits of PROTOCOL.md, which every node must accept.
@@ -221,6 +252,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		MaxFrame: 3 << 19, MaxID: 256, MaxOfferID: 256, MaxPayload: 64 << 10, MaxOffers: 20,
 		MaxTags: 64, MaxRecords: 32, MaxRecord: 1000, MaxVersions: 16, MaxURL: 255,
+		MaxFilter: 21_636, MaxNames: 512,
 	}
 }
 
@@ -258,14 +290,21 @@ const (
 	FaultTags
 	// FaultRecords: too many records, or a record too large.
 	FaultRecords
+	// FaultFilter: a part of a filter over its bound.
+	FaultFilter
+	// FaultNames: too many names.
+	FaultNames
 )
 
 // Faults is how many faults there are, for arrays of counters.
-const Faults = int(FaultRecords) + 1
+const Faults = int(FaultNames) + 1
 
 // Error is a fixed label, fit for a metric.
 func (f Fault) Error() string {
-	names := [Faults]string{"none", "malformed", "frame too large", "two messages", "text", "handshake field", "id", "payload", "offers", "tags", "records"}
+	names := [Faults]string{
+		"none", "malformed", "frame too large", "two messages", "text", "handshake field", "id", "payload", "offers", "tags", "records",
+		"filter part", "swarm names",
+	}
 	if int(f) >= Faults {
 		f = 0
 	}

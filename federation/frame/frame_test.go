@@ -64,6 +64,9 @@ func TestLimits(t *testing.T) {
 		{"records", message(9, repeat(32, field(1, nil))), message(9, repeat(33, field(1, nil))), frame.FaultRecords},
 		{"record", message(9, field(1, field(4, of(1000)))), message(9, field(1, field(4, of(1001)))), frame.FaultRecords},
 		{"record key", message(9, field(1, field(1, of(64)))), message(9, field(1, field(1, of(65)))), frame.FaultRecords},
+		{"filter part", message(12, field(4, of(21_636))), message(12, field(4, of(21_637))), frame.FaultFilter},
+		{"names", message(13, field(1, of(4096))), message(13, field(1, of(4104))), frame.FaultNames},
+		{"names cut", message(13, field(1, of(8))), message(13, field(1, of(9))), frame.FaultMalformed},
 		{"frame", field(99, of(l.MaxFrame-5)), field(99, of(l.MaxFrame)), frame.FaultFrame},
 		{"messages", message(10), append(message(10), message(5)...), frame.FaultTwoMessages},
 		{"messages of a kind", message(10), append(message(10), message(10)...), frame.FaultTwoMessages},
@@ -120,7 +123,7 @@ func TestLaterFieldsAreSkipped(t *testing.T) {
 }
 
 func TestLaterMessagesAreIgnored(t *testing.T) {
-	for _, b := range [][]byte{nil, message(11, []byte("later")), field(4000, nil), number(4, 1)} {
+	for _, b := range [][]byte{nil, message(14, []byte("later")), field(4000, nil), number(4, 1)} {
 		f := frame.Frame{Kind: frame.KindBye}
 		if err := f.Decode(b, frame.DefaultLimits()); err != nil || f.Kind != frame.KindUnknown {
 			t.Errorf("%x: %v, %v", b, f.Kind, err)
@@ -221,7 +224,11 @@ func golden() map[string]*frame.Frame {
 			{Key: of(32, 0), Seq: 1795305600, Signature: of(64, 32), Value: []byte("d1:ei1795316400ee")},
 			{Key: of(32, 1), Seq: -1, Signature: of(64, 33), Value: []byte("de")},
 		}}},
-		"bye": {Kind: frame.KindBye, Bye: frame.Bye{Code: frame.CodeDuplicate}},
+		"bye":    {Kind: frame.KindBye, Bye: frame.Bye{Code: frame.CodeDuplicate}},
+		"census": {Kind: frame.KindCensus, Census: frame.Census{Swarms: 1_000_000}},
+		// Three swarms: package filter's TestEncoding has this set.
+		"filter": {Kind: frame.KindFilter, Filter: frame.Filter{Generation: 1, From: 1000, To: 1024, Data: []byte{1, 3, 0x00, 0x51, 0xfc, 0x40}}},
+		"names":  {Kind: frame.KindNames, Names: frame.Names{Names: []uint64{0x0123456789abcdef, 1<<64 - 1}}},
 	}
 }
 

@@ -267,6 +267,12 @@ func randomFrame(rnd *rand.Rand) *frame.Frame {
 		}
 	case frame.KindBye:
 		f.Bye.Code = frame.Code(int32(number()))
+	case frame.KindCensus:
+		f.Census.Swarms = number()
+	case frame.KindFilter:
+		f.Filter = frame.Filter{Generation: uint32(number()), From: uint32(number()), To: uint32(number()), Data: blob(21_636)}
+	case frame.KindNames:
+		f.Names.Names = tags(512)
 	}
 	return f
 }

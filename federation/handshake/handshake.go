@@ -63,6 +63,9 @@ type Session struct {
 	Dialled  bool
 	// TagKey keys the tags of peer ids on this link.
 	TagKey [16]byte
+	// SendKey and RecvKey key what this side and the other one say of their
+	// swarms on this link. They differ, or what was said could be said back.
+	SendKey, RecvKey [16]byte
 }
 
 // Dialler is the side that dialled.

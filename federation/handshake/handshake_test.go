@@ -105,6 +105,10 @@ func TestHandshake(t *testing.T) {
 		if !d.Dialled || a.Dialled || d.TagKey == ([16]byte{}) {
 			t.Errorf("%+v, %+v", d, a)
 		}
+		if d.SendKey != a.RecvKey || a.SendKey != d.RecvKey || d.SendKey == d.RecvKey || d.SendKey == d.TagKey || a.SendKey == a.TagKey {
+			t.Error("keys of the directions")
+		}
+		a.SendKey, a.RecvKey = d.SendKey, d.RecvKey
 		a.Peer, a.Dialled = d.Peer, d.Dialled
 		if a != d || d.URL != url || d.Sequence != 7 || d.Version != 1 {
 			t.Errorf("the sides disagree: %+v, %+v", d, a)
@@ -112,8 +116,8 @@ func TestHandshake(t *testing.T) {
 	}
 	other := between(l.dialler, l.acceptor)
 	other.name = "2"
-	if other.run(t).dialled.TagKey == l.run(t).dialled.TagKey {
-		t.Error("two links with one tag key")
+	if a, b := other.run(t).dialled, l.run(t).dialled; a.TagKey == b.TagKey || a.SendKey == b.SendKey || a.RecvKey == b.RecvKey {
+		t.Error("two links with one key")
 	}
 }
 

@@ -67,12 +67,14 @@ func (t *transcript) append(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, t.version)
 }
 
-// Contexts keep the three uses of a transcript apart from each other and from
+// Contexts keep the uses of a transcript apart from each other and from
 // whatever else these keys may sign.
 const (
 	signContext = "peerservers.v1 handshake proof\x00"
 	saltContext = "peerservers.v1 handshake keys\x00"
 	tagContext  = "peerservers.v1 tag key"
+	// swarmContext is followed by the sender's role.
+	swarmContext = "peerservers.v1 swarm key "
 )
 
 // signed is the message that r signs.
@@ -98,12 +100,17 @@ func (t *transcript) session(self role, shared []byte) Session {
 		Dialled:  self == dialler,
 	}
 	salt := sha256.Sum256(t.append([]byte(saltContext)))
-	tag, err := hkdf.Key(sha256.New, shared, salt[:], tagContext, len(s.TagKey))
-	if err != nil {
-		// Only a length that HKDF cannot give, or a module that forbids short
-		// keys, fails; ours are constant.
-		panic(err)
+	derive := func(key *[16]byte, context string) {
+		b, err := hkdf.Key(sha256.New, shared, salt[:], context, len(key))
+		if err != nil {
+			// Only a length that HKDF cannot give, or a module that forbids
+			// short keys, fails; ours are constant.
+			panic(err)
+		}
+		copy(key[:], b)
 	}
-	copy(s.TagKey[:], tag)
+	derive(&s.TagKey, tagContext)
+	derive(&s.SendKey, swarmContext+"DA"[self:self+1])
+	derive(&s.RecvKey, swarmContext+"DA"[1-self:2-self])
 	return s
 }
