@@ -95,6 +95,7 @@ type Config struct {
 // what is allowed in BurstSeconds. Zeros mean the values in parentheses.
 type Quota struct {
 	Frames, Bytes, Offers, Joins float64 // (6,000; 12 MiB; 4,000; 400)
+	Names                        float64 // swarms named (1,000)
 	BurstSeconds                 float64 // (15)
 	// Strikes is how many faults within a minute close the link (16).
 	Strikes int
@@ -104,7 +105,7 @@ func (q Quota) withDefaults() Quota {
 	for _, d := range []struct {
 		p *float64
 		v float64
-	}{{&q.Frames, 6000}, {&q.Bytes, 12 << 20}, {&q.Offers, 4000}, {&q.Joins, 400}, {&q.BurstSeconds, 15}} {
+	}{{&q.Frames, 6000}, {&q.Bytes, 12 << 20}, {&q.Offers, 4000}, {&q.Joins, 400}, {&q.Names, 1000}, {&q.BurstSeconds, 15}} {
 		if *d.p <= 0 {
 			*d.p = d.v
 		}
@@ -161,6 +162,7 @@ func (c Config) withDefaults() Config {
 	c.Mesh.AllowPrivate = c.AllowPrivate
 	c.Mesh.NoRendezvous = c.NoRendezvous
 	c.Mesh.Seeds = c.Seeds
+	c.Mesh.BucketKey = c.Network.BucketKey()
 	c.Mesh.Rand = c.Rand
 	return c
 }

@@ -44,6 +44,9 @@ type Federation struct {
 	rand    *rand.Rand
 	accepts acceptances
 
+	filterMu sync.Mutex // before mu
+	filters  filterWork
+
 	mu      sync.Mutex
 	mesh    *mesh.Mesh
 	actions []mesh.Action
@@ -214,6 +217,18 @@ func (f *Federation) perform(a mesh.Action) {
 	case mesh.ActLeave:
 		if p != nil {
 			p.leave(a.InfoHash)
+		}
+	case mesh.ActCensus:
+		if p != nil {
+			p.sendCensus(a.Count)
+		}
+	case mesh.ActFilter:
+		if p != nil {
+			f.begin(func() { f.sendFilter(p) })
+		}
+	case mesh.ActNames:
+		if p != nil {
+			p.sendNames(a.Names)
 		}
 	case mesh.ActClose:
 		if p != nil {

@@ -53,6 +53,8 @@ type link struct {
 	keys  [][]byte // memory for the keys of offers
 	batch []swarm.Offer
 
+	generation atomic.Uint32 // of the last filter that was sent
+
 	scratch   scratch
 	cut       atomic.Pointer[time.Time] // no reading beyond
 	bad       atomic.Bool               // the other side broke the rules
@@ -184,6 +186,12 @@ func (l *link) take(msg []byte, limits *frame.Limits) (done bool, err error) {
 		ok = l.onRefused(&l.in.Refused)
 	case frame.KindRecords:
 		ok = l.onRecords(&l.in.Records)
+	case frame.KindCensus:
+		ok = l.onCensus(&l.in.Census)
+	case frame.KindFilter:
+		ok = l.onFilter(&l.in.Filter)
+	case frame.KindNames:
+		ok = l.onNames(&l.in.Names)
 	case frame.KindBye:
 		l.f.log.Debug("link: bye", "key", l.peer.name, "code", l.in.Bye.Code.String())
 		if l.in.Bye.Code == frame.CodeDuplicate {
@@ -228,7 +236,7 @@ func (l *link) strike(why strike) bool {
 	l.f.log.Info("link: too many faults", "key", l.peer.name, "last", why.String())
 	l.f.step(func(m *mesh.Mesh, now time.Duration) { m.Misbehaved(now, l.peer.key) })
 	code := frame.CodeProtocol
-	if why == strikeQuota || why == strikeOffers || why == strikeJoins {
+	if why == strikeQuota || why == strikeOffers || why == strikeJoins || why == strikeNames {
 		code = frame.CodeLimit
 	}
 	l.out.end(frame.AppendBye(nil, code))

@@ -51,7 +51,7 @@ func (r *rate) upTo(now time.Duration, n int) int {
 
 // meter is what one link has used of its quotas.
 type meter struct {
-	frames, bytes, offers, joins, records rate
+	frames, bytes, offers, joins, records, names, parts rate
 
 	max     int // strikes within a minute
 	strikes int
@@ -65,6 +65,8 @@ func newMeter(q Quota, now time.Duration) meter {
 		offers:  newRate(q.Offers, q.BurstSeconds, now),
 		joins:   newRate(q.Joins, q.BurstSeconds, now),
 		records: newRate(0.1, 60, now),
+		names:   newRate(q.Names, q.BurstSeconds, now),
+		parts:   newRate(0.25, 1024, now),
 		max:     q.Strikes,
 	}
 }
@@ -89,12 +91,13 @@ const (
 	strikeOffers                // too many offers
 	strikeJoins                 // too many joins, or too many swarms
 	strikeRecords               // records that are none, or too many
+	strikeNames                 // too many swarm names, or too much of filters
 	strikes
 )
 
 // String is a fixed label, fit for a metric.
 func (s strike) String() string {
-	names := [strikes]string{"frame", "id", "payload", "quota", "offers", "joins", "records"}
+	names := [strikes]string{"frame", "id", "payload", "quota", "offers", "joins", "records", "names"}
 	if s >= strikes {
 		return "unknown"
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/draeder/peerservers/federation"
 	"github.com/draeder/peerservers/federation/derive"
+	"github.com/draeder/peerservers/federation/filter"
 	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/federation/nodeaddr"
@@ -51,9 +52,15 @@ func networkExamples(t *testing.T) []docExample {
 		x := n.ID()
 		return docHex(x[:])
 	}
+	bucket := func(n derive.Network) string {
+		x := n.BucketKey()
+		return docHex(x[:])
+	}
 	return []docExample{
 		{`id of "peerservers"`, id(docNetwork(t, "peerservers", ""))},
 		{`id of "peerservers" with secret "` + docSecret + `"`, id(docNetwork(t, "peerservers", docSecret))},
+		{`bucket key of "peerservers"`, bucket(docNetwork(t, "peerservers", ""))},
+		{`bucket key of "peerservers" with secret "` + docSecret + `"`, bucket(docNetwork(t, "peerservers", docSecret))},
 	}
 }
 
@@ -149,6 +156,8 @@ func handshakeExamples(t *testing.T) []docExample {
 		{"HelloReply", docHex(frames[1])},
 		{"Proof", docHex(frames[2])},
 		{"tag key", docHex(s.TagKey[:])},
+		{"swarm key D", docHex(s.SendKey[:])},
+		{"swarm key A", docHex(s.RecvKey[:])},
 	}
 }
 
@@ -164,12 +173,38 @@ func tagExamples(t *testing.T) []docExample {
 	}
 }
 
-func limitExamples(*testing.T) (all []docExample) {
+// swarmExamples are of what the dialler says of its swarms.
+func swarmExamples(t *testing.T) []docExample {
+	_, s := docLink(t)
+	buckets := filter.Key(docNetwork(t, "peerservers", "").BucketKey())
+	names, first := filter.Key(s.SendKey).Generation(0), filter.Key(s.SendKey).Generation(1)
+	ih := strings.Repeat("a", 20)
+	var sums []uint64
+	for _, c := range "abc" {
+		sums = append(sums, first.Sum(strings.Repeat(string(c), 20)))
+	}
+	name := names.Name(buckets.Bucket(ih), ih)
+	return []docExample{
+		{"key of generation 0", docHex(names[:])},
+		{"key of generation 1", docHex(first[:])},
+		{"bucket of 20 times \"a\"", fmt.Sprint(buckets.Bucket(ih))},
+		{"name of 20 times \"a\"", fmt.Sprintf("0x%016x", name)},
+		{"sums of 20 times \"a\", \"b\" and \"c\" in generation 1", fmt.Sprintf("0x%016x 0x%016x 0x%016x", sums[0], sums[1], sums[2])},
+		{"a filter of these three, in one part", docHex(frame.AppendFilter(nil, &frame.Filter{Generation: 1, To: filter.Buckets, Data: filter.Append(nil, sums)}))},
+		{"a frame that names the first", docHex(frame.AppendNames(nil, []uint64{name}))},
+	}
+}
+
+func limitExamples(t *testing.T) (all []docExample) {
 	names := map[string]string{
 		"MaxFrame": "frame", "MaxID": "info hash, peer id", "MaxOfferID": "offer id", "MaxPayload": "payload", "MaxOffers": "offers in a frame",
 		"MaxTags": "tags in a join", "MaxRecords": "records in a frame", "MaxRecord": "record value", "MaxVersions": "versions in a hello", "MaxURL": "url",
+		"MaxFilter": "data of a filter's part", "MaxNames": "names in a frame",
 	}
 	v := reflect.ValueOf(frame.DefaultLimits())
+	if got := frame.DefaultLimits().MaxFilter; got != filter.MaxBytes {
+		t.Errorf("a filter's part may have %d bytes, in a frame %d", filter.MaxBytes, got)
+	}
 	for i := range v.NumField() {
 		all = append(all, docExample{names[v.Type().Field(i).Name], fmt.Sprint(v.Field(i).Int())})
 	}
@@ -183,6 +218,7 @@ func quotaExamples() []docExample {
 		{"bytes per second", fmt.Sprintf("%.0f", q.Bytes)},
 		{"offers per second", fmt.Sprint(q.Offers)},
 		{"joins per second", fmt.Sprint(q.Joins)},
+		{"names per second", fmt.Sprint(q.Names)},
 		{"burst, in seconds", fmt.Sprint(q.BurstSeconds)},
 		{"strikes within a minute that end the link", fmt.Sprint(q.Strikes)},
 	}
@@ -263,7 +299,7 @@ func TestProtocolDocument(t *testing.T) {
 	want := map[string]string{"the table of messages": "|---|---|\n" + messages + "\n\n", "the fields": "\n\n" + fields + "\n\n"}
 	blocks := 0
 	for name, all := range map[string][]docExample{
-		"network": networkExamples(t), "targets": targetExamples(t), "record": recordExamples(t), "handshake": handshakeExamples(t), "tags": tagExamples(t),
+		"network": networkExamples(t), "targets": targetExamples(t), "record": recordExamples(t), "handshake": handshakeExamples(t), "tags": tagExamples(t), "swarms": swarmExamples(t),
 	} {
 		want[name] = "```vectors\n" + docBlock(all) + "\n```\n"
 		blocks++

@@ -223,6 +223,7 @@ func (c *collector) addFederation() {
 			{"resolve_silent", f.Mesh.ResolvesSilent}, {"resolve_bad", f.Mesh.ResolvesBad}, {"fetch", f.Mesh.Fetches},
 			{"dial", f.Mesh.Dials}, {"join", f.Mesh.Joins}, {"leave", f.Mesh.Leaves}, {"rendezvous", f.Mesh.Rendezvous},
 			{"search_failed", f.Mesh.SearchesFailed}, {"self", f.Mesh.Self}, {"node_barred", f.Mesh.Barred},
+			{"filter", f.Mesh.Filters}, {"filter_hit", f.Mesh.Hits}, {"swarm_named", f.Mesh.Names}, {"name_known", f.Mesh.Named},
 		} {
 			yield(e.name, float64(e.count))
 		}

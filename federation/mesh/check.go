@@ -50,6 +50,9 @@ func (m *Mesh) Check() error {
 	case m.askCount > m.cfg.MaxAskers || len(m.askRing) > 2*m.cfg.MaxAskers:
 		return fmt.Errorf("%d askers, %d places", m.askCount, len(m.askRing))
 	}
+	if err := m.checkTalk(); err != nil {
+		return err
+	}
 	for i, t := range m.tasks.heap {
 		if t.idx != i+1 || i > 0 && m.tasks.less(t, m.tasks.heap[(i-1)/2]) {
 			return errors.New("task heap out of order")
@@ -114,6 +117,43 @@ func (m *Mesh) checkNodes() error {
 	}
 	if links != m.links || closing != m.closing {
 		return fmt.Errorf("%d links up, %d closing, counted %d and %d", links, closing, m.links, m.closing)
+	}
+	return nil
+}
+
+// checkTalk looks at what linked nodes are told of our swarms.
+func (m *Mesh) checkTalk() error {
+	found := 0
+	for i, b := range m.buckets {
+		for j, s := range b {
+			if s.bucket != i || s.inBucket != j || m.swarms[s.infoHash] != s {
+				return errors.New("swarm in the wrong place of its bucket")
+			}
+			found++
+		}
+	}
+	speakers := 0
+	for _, n := range m.list {
+		if !n.speaks {
+			if len(n.hits[0])+len(n.hits[1]) > 0 {
+				return errors.New("names for a node that does not understand them")
+			}
+			continue
+		}
+		speakers++
+		switch waiting := len(n.hits[0]) + len(n.hits[1]); {
+		case !n.up:
+			return errors.New("speaks without a link")
+		case n.told < m.newsBase || n.told > m.newsEnd():
+			return fmt.Errorf("told up to %d, news from %d to %d", n.told, m.newsBase, m.newsEnd())
+		case waiting > m.cfg.MaxSwarmsPerNode:
+			return fmt.Errorf("%d swarms to be named to one node", waiting)
+		case (waiting > 0 || n.told < m.newsEnd()) && m.talk.idx == 0:
+			return errors.New("names that nobody sends")
+		}
+	}
+	if found != len(m.swarms) || speakers != m.speakers || len(m.news) > maxNews {
+		return fmt.Errorf("%d of %d swarms in buckets, %d of %d speakers, %d news", found, len(m.swarms), speakers, m.speakers, len(m.news))
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ func (m *Mesh) LinkUp(now time.Duration, key Key, dialled bool) {
 	n.up, n.fails = true, 0
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
 	m.links++
+	m.sayCensus(n)
 	m.cancel(&n.task)
 	m.idle(n)
 	for _, sh := range n.shares {
@@ -47,6 +48,8 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 		m.closing--
 	}
 	m.cancel(&n.idle)
+	m.silenced(n)
+	m.dropJoins(n)
 	// Both sides may redial; not in the same instant, if it can be helped.
 	n.free = m.now + m.jitter(time.Second, 0.5)
 	for i := len(n.shares) - 1; i >= 0; i-- {

@@ -16,8 +16,9 @@
 // Three rules bound what strangers can make a node do:
 //
 //   - a plain info hash goes only to a node that a search under that swarm's
-//     target named, or that sent a join for it itself (invariant 6). Every
-//     ActJoin comes from a share, and only name and asked make shares;
+//     target named, that sent a join for it itself, or that sent its name, which
+//     only those can who know it (invariant 6). Every ActJoin comes from a
+//     share, and only name, Joined, Asked (with askers) and named make shares;
 //   - searches, resolves and dials each have a rate, a cap on how many are
 //     under way, and a memory of failures per address, host and key;
 //   - every map and queue has a bound, and meeting it is counted.
@@ -35,6 +36,15 @@
 // whatever the port, path and key, and failures of different keys there
 // together make the pause longer: four dials in the first minute, then fewer.
 //
+// Linked nodes need no search. Each names its new swarms to the others at once
+// (ActNames: keyed hashes, package filter), and when two nodes link, and every
+// half hour, the one with fewer swarms sends a filter of all (ActFilter), of
+// which the other names what hits. Whoever gets a name and has that swarm joins
+// it. So what a filter claims, which anybody can, costs the other side a name at
+// most; only a name, which proves that its sender knows the swarm, is answered
+// with the info hash. Nothing is kept of filters and names that fit no swarm:
+// should it begin here, it is named to the other side, which has it.
+//
 // A Mesh is deterministic: same inputs, times and random source, same
 // actions. It is not safe for concurrent use. Times are durations since an
 // epoch of the caller's choice and never go back; Unix time, which only the
@@ -47,6 +57,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/draeder/peerservers/federation/filter"
 	"github.com/draeder/peerservers/federation/nodeaddr"
 )
 
@@ -92,6 +103,13 @@ const (
 	ActLeave
 	// ActClose: let the link with Key go.
 	ActClose
+	// ActCensus: tell Key that there are Count swarms here.
+	ActCensus
+	// ActFilter: send Key a filter of all swarms.
+	ActFilter
+	// ActNames: send Key the names of the swarms in Names, which are info
+	// hashes and as such not for Key.
+	ActNames
 )
 
 // Action is one thing to be done.
@@ -106,6 +124,8 @@ type Action struct {
 	Key      Key
 	URL      nodeaddr.URL
 	Reason   CloseReason
+	Count    int
+	Names    []string
 }
 
 // CloseReason says why a link is let go.
@@ -126,6 +146,7 @@ type Config struct {
 	NoRendezvous bool
 	Seeds        []nodeaddr.URL
 	Rand         *rand.Rand
+	BucketKey    filter.Key // of the network (derive.Network.BucketKey)
 
 	MaxSwarms        int // swarms known (200,000)
 	MaxPartners      int // nodes per swarm (32)
@@ -149,6 +170,8 @@ type Config struct {
 	MaxDials     int     // dials under way (16)
 	JoinRate     float64 // joins per second and link (200)
 	JoinBurst    float64 // (4,000)
+	NameRate     float64 // swarms named per second and link (400)
+	NameBurst    float64 // (4,000)
 }
 
 func (c Config) withDefaults() Config {
@@ -179,6 +202,8 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxDials, 16)
 	deff(&c.JoinRate, 200)
 	deff(&c.JoinBurst, 4000)
+	deff(&c.NameRate, 400)
+	deff(&c.NameBurst, 4000)
 	return c
 }
 
@@ -205,6 +230,14 @@ type Mesh struct {
 	askers   map[string]*askers
 	askRing  []askPlace
 	askCount int
+
+	buckets      [][]*swarm // by filter.Key.Bucket
+	news         []*swarm   // new ones, for linked nodes
+	newsBase     uint64     // the place of the first of them
+	talk         task       // the next round of naming
+	talked       time.Duration
+	filterTokens bucket
+	speakers     int // linked nodes that understand names
 
 	lastID        uint64
 	searches      map[uint64]*search
@@ -235,7 +268,11 @@ func New(cfg Config, now time.Duration, unix int64) *Mesh {
 		askers:   make(map[string]*askers),
 		searches: make(map[uint64]*search),
 		dials:    make(map[uint64]*dial),
+		buckets:  make([][]*swarm, filter.Buckets),
+		talked:   now - nameGather,
 	}
+	m.talk.run = m.tell
+	m.filterTokens = newBucket(filterRate, filterBurst, now)
 	m.searchTokens = newBucket(cfg.SearchRate, cfg.SearchBurst, now)
 	m.baseTokens = newBucket(10, 20, now)
 	m.resolveTokens = newBucket(cfg.ResolveRate, cfg.ResolveBurst, now)

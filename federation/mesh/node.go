@@ -35,6 +35,10 @@ type node struct {
 	shares  []*share
 	joins   bucket
 	idle    task
+	talker
+
+	joinQueue [joinClasses][]*share // those that wait for joins
+	pump      task
 
 	fails   int
 	free    time.Duration // not dialled before
@@ -113,6 +117,8 @@ func (m *Mesh) addNode(key Key, wanted bool) *node {
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
 	n.task.run = func() { m.wantDial(n) }
 	n.idle.run = func() { m.closeIdle(n) }
+	n.pump.run = func() { m.pumpJoins(n) }
+	m.newTalker(n)
 	m.nodes[key] = n
 	m.list = append(m.list, n)
 	return n
@@ -145,6 +151,8 @@ func (n *node) held() bool {
 func (m *Mesh) dropNode(n *node) {
 	m.cancel(&n.task)
 	m.cancel(&n.idle)
+	m.silenced(n)
+	m.dropJoins(n)
 	last := len(m.list) - 1
 	m.list[n.place] = m.list[last]
 	m.list[n.place].place = n.place

@@ -20,8 +20,9 @@ const (
 )
 
 // share is a swarm that this node has and another is known to have: the one
-// permission to name its info hash there. It is known from a search under
-// the swarm's own target (name), or from the other node's join (asked).
+// permission to tell its info hash there. It is known from a search under
+// the swarm's own target (name), from the other node's join (Joined, Asked), or
+// from the swarm's name that it sent (Named).
 type share struct {
 	swarm           *swarm
 	node            *node
@@ -33,6 +34,8 @@ type share struct {
 	left            bool          // it answered with a leave: only news makes us try again
 	task            task          // the next update
 	dirty           bool
+	queued          bool          // waits in the node's joinQueue
+	named           bool          // the first join is for a name that it sent
 	free            time.Duration // before then, updates are gathered
 }
 
@@ -96,6 +99,7 @@ func (m *Mesh) worstShare(s *swarm) *share {
 
 func (m *Mesh) dropShare(sh *share) {
 	m.cancel(&sh.task)
+	sh.dirty = false // it may be in the joinQueue
 	s, n := sh.swarm, sh.node
 	last := len(s.shares) - 1
 	s.shares[sh.inSwarm] = s.shares[last]
@@ -157,21 +161,6 @@ func (m *Mesh) refresh(sh *share) {
 	}
 	sh.dirty = true
 	m.at(&sh.task, max(m.now, sh.free))
-}
-
-func (m *Mesh) update(sh *share) {
-	n := sh.node
-	if !sh.dirty || !n.up {
-		return
-	}
-	if !n.joins.take(m.now, 1) {
-		m.at(&sh.task, n.joins.when(m.now, 1))
-		return
-	}
-	sh.dirty, sh.joined, sh.free = false, true, m.now+updatePause
-	m.stats.Joins++
-	m.cancel(&n.idle)
-	m.emit(Action{Kind: ActJoin, Key: n.key, InfoHash: sh.swarm.infoHash})
 }
 
 // Joined tells that key sent a join for a swarm that we have, and got ours.
@@ -324,6 +313,9 @@ func (m *Mesh) Refresh(now time.Duration, key Key) {
 			if sh.joined {
 				m.refresh(sh)
 			}
+		}
+		if n.up {
+			m.relinked(n)
 		}
 	}
 }

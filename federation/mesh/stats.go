@@ -17,6 +17,7 @@ const (
 	DropAddress               // an address that may not be dialled
 	DropGroup                 // too many nodes from one prefix in one swarm
 	DropBad                   // an address that gave a bad record lately
+	DropNames                 // too many swarms to name to a node
 	Drops
 )
 
@@ -24,7 +25,7 @@ const (
 func (d Drop) String() string {
 	names := [Drops]string{
 		"swarms", "partners", "shares", "nodes", "links", "addresses", "hosts", "askers", "sightings", "resolves",
-		"address", "prefix", "bad_record",
+		"address", "prefix", "bad_record", "names",
 	}
 	if d >= Drops {
 		return "unknown"
@@ -48,6 +49,10 @@ type Stats struct {
 	Leaves         uint64
 	Self           uint64 // found ourselves
 	Barred         uint64
+	Filters        uint64 // sent
+	Hits           uint64 // of our swarms by filters of others
+	Names          uint64 // sent
+	Named          uint64 // names that came, of swarms that we have
 	Dropped        [Drops]uint64
 }
 

@@ -11,7 +11,7 @@ import (
 type class uint8
 
 const (
-	classYoung  class = iota // never searched
+	classYoung  class = iota // alone here, never searched
 	classHungry              // alone here
 	classSmall               // refresh, up to 3 local members
 	classLarge               // refresh
@@ -65,6 +65,8 @@ type swarm struct {
 	backlog  []netip.AddrPort // to be asked later
 	drain    task
 	gone     bool
+	bucket   int
+	inBucket int // place in it
 }
 
 // Touched tells what has become of a swarm of the local tracker. Calls are
@@ -108,8 +110,12 @@ func (m *Mesh) addSwarm(infoHash string, st SwarmState) *swarm {
 		// Busy: a visit shorter than this costs nothing.
 		due += m.jitter(10*time.Second, 0.5)
 	}
+	if m.speakers > 0 {
+		due = max(due, m.now+linksFirst)
+	}
 	m.at(&s.task, due)
 	m.takeAskers(s)
+	m.enterBucket(s)
 	return s
 }
 
@@ -156,6 +162,7 @@ func (m *Mesh) dropSwarm(s *swarm) {
 	m.keepBacklog(s, nil)
 	m.countHungry(s, -1)
 	delete(m.swarms, s.infoHash)
+	m.leaveBucket(s)
 	if s.search != nil {
 		s.search.swarm = nil
 	}
@@ -174,7 +181,7 @@ func (m *Mesh) dropSwarm(s *swarm) {
 
 func (s *swarm) class() class {
 	switch {
-	case !s.searched:
+	case !s.searched && s.state.Remote == 0:
 		return classYoung
 	case s.state.Remote == 0:
 		return classHungry

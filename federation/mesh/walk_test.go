@@ -27,12 +27,16 @@ type walk struct {
 	// named: which addresses a search of the swarm has named.
 	named map[string]map[int]bool
 	keys  map[int]int // who answers at an address
+	// speaks: who said over its link that it understands names.
+	speaks map[Key]bool
+	echoes []uint64 // names that others were sent
 }
 
 func newWalk(s *script, r *rand.Rand) *walk {
 	return &walk{
 		s: s, r: r, searches: map[uint64]string{}, resolves: map[int]bool{}, dials: map[uint64]Action{}, up: map[Key]bool{},
 		local: map[string]bool{}, may: map[string]map[Key]bool{}, named: map[string]map[int]bool{}, keys: map[int]int{},
+		speaks: map[Key]bool{},
 	}
 }
 
@@ -43,10 +47,30 @@ func (w *walk) allow(ih string, k Key) {
 	w.may[ih][k] = true
 }
 
+// names lets a node name swarms: one that it knows, and others of which it has
+// only what it was sent, or what another node named.
+func (w *walk) names(node int) {
+	s, r := w.s, w.r
+	ih := fmt.Sprint("swarm", r.IntN(8))
+	names := []uint64{r.Uint64()}
+	for i := range 8 {
+		names = append(names, s.nameOf(theirs(node+1), fmt.Sprint("swarm", i)))
+	}
+	names = append(names, w.echoes...)
+	w.echoes = nil
+	if r.IntN(2) == 0 {
+		names = append(names, s.nameOf(theirs(node), ih))
+		if w.up[key(node)] {
+			w.allow(ih, key(node))
+		}
+	}
+	s.m.Named(s.now, key(node), theirs(node), names)
+}
+
 func (w *walk) step() {
 	s, r := w.s, w.r
 	ih, node, at := fmt.Sprint("swarm", r.IntN(8)), 1+r.IntN(12), 1+r.IntN(30)
-	switch r.IntN(14) {
+	switch r.IntN(17) {
 	case 0, 1:
 		local := r.IntN(4)
 		w.local[ih] = local > 0
@@ -108,6 +132,7 @@ func (w *walk) step() {
 		s.m.LinkUp(s.now, key(node), false)
 	case 10:
 		delete(w.up, key(node))
+		delete(w.speaks, key(node))
 		s.m.LinkDown(s.now, key(node))
 	case 11:
 		if w.up[key(node)] {
@@ -134,6 +159,13 @@ func (w *walk) step() {
 			s.m.DialDone(s.now, 1<<40, DialOK, key(node))
 			s.m.Resolved(s.now, addr(at), recordOf(node))
 		}
+	case 14:
+		w.speaks[key(node)] = w.speaks[key(node)] || w.up[key(node)]
+		s.m.Census(s.now, key(node), r.IntN(10))
+	case 15: // a filter that claims everything
+		s.m.Hits(s.now, key(node), []string{ih, "swarm0", "swarm1", "swarm2", "swarm3", "swarm4", "swarm5", "swarm6", "swarm7", "none"})
+	case 16:
+		w.names(node)
 	}
 	for _, a := range s.to(s.now + time.Duration(r.IntN(3000))*time.Millisecond) {
 		w.hold(a)
@@ -165,8 +197,19 @@ func (w *walk) hold(a Action) {
 		if !w.may[a.InfoHash][a.Key] {
 			t.Fatalf("told %q to a node that no search of it named and that did not ask", a.InfoHash)
 		}
+	case ActNames, ActFilter:
+		if !w.up[a.Key] || !w.speaks[a.Key] {
+			t.Fatal("says something of swarms to a node that may not understand it")
+		}
+		for _, ih := range a.Names {
+			if !w.local[ih] {
+				t.Fatalf("names %q, which is not here", ih)
+			}
+			w.echoes = append(w.echoes, w.s.nameOf(theirs(0), ih)) // under our own key
+		}
 	case ActClose:
 		delete(w.up, a.Key)
+		delete(w.speaks, a.Key)
 		w.s.m.LinkDown(w.s.now, a.Key)
 	}
 }
