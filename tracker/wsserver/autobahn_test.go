@@ -45,15 +45,19 @@ func TestAutobahn(t *testing.T) {
 	}
 	cert, key := writeCert(t, t.TempDir(), "localhost")
 	for _, engine := range testEngines() {
-		for _, secure := range []bool{false, true} {
-			name := engine + "/" + map[bool]string{false: "ws", true: "wss"}[secure]
-			t.Run(name, func(t *testing.T) {
+		for _, scheme := range []string{"ws", "wss", "wss records"} {
+			secure := scheme != "ws"
+			records := scheme == "wss records"
+			if records && engine != EngineLoops {
+				continue
+			}
+			t.Run(engine+"/"+scheme, func(t *testing.T) {
 				t.Parallel()
 				in := start(t, func(c *Config, _ *tracker.Config) {
 					c.Echo, c.Engine, c.Compress = true, engine, 1
 					c.MaxMessage, c.SoftBacklog, c.HardBacklog = 16<<20, 20<<20, 40<<20
 					if secure {
-						c.CertFile, c.KeyFile = cert, key
+						c.CertFile, c.KeyFile, c.TLSRecords = cert, key, records
 					}
 				})
 				dial := func() net.Conn {

@@ -2,11 +2,11 @@ package wsserver
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"runtime"
 	"slices"
 	"strings"
@@ -96,9 +96,9 @@ func newEchoModel(stream []byte, d deflation) *echoModel {
 
 // converse sends a stream in pieces and reads what comes back, to the end or
 // to as many messages and pongs as there must be if there will be no end.
-func converse(t testing.TB, in *instance, stream []byte, cuts []int, unfinished *echoModel, headers ...string) (c conversation) {
+func converse(t testing.TB, in echoServer, stream []byte, cuts []int, unfinished *echoModel, headers ...string) (c conversation) {
 	t.Helper()
-	cl := in.dial("/", headers...)
+	cl := in.connect(headers...)
 	defer cl.nc.Close()
 	cl.nc.SetDeadline(time.Now().Add(patience))
 	wrote := make(chan struct{})
@@ -122,7 +122,7 @@ func converse(t testing.TB, in *instance, stream []byte, cuts []int, unfinished 
 			// It waits for more. The end of the stream is its end.
 			<-wrote
 			unfinished = nil
-			cl.nc.(*net.TCPConn).CloseWrite()
+			cl.nc.(interface{ CloseWrite() error }).CloseWrite()
 		}
 		op, packed, p, err := readServerFrame(cl.br)
 		if err != nil {
@@ -248,14 +248,39 @@ func randomCuts(rng *rand.Rand, n int) []int {
 	return cuts
 }
 
-// engineEchoes are echoes to compare with each other.
-func engineEchoes(t testing.TB) map[string]*instance {
-	list := map[string]*instance{}
-	for _, e := range testEngines() {
-		list[e] = engine(e).start(t, func(c *Config, _ *tracker.Config) {
+// echoServer is an echo to compare with others.
+type echoServer struct {
+	*instance
+	secure bool
+}
+
+func (s echoServer) connect(headers ...string) *client {
+	if s.secure {
+		return upgradeClient(s.t, s.dialTLS(&tls.Config{InsecureSkipVerify: true}), "/", headers...)
+	}
+	return s.dial("/", headers...)
+}
+
+// engineEchoes are echoes to compare with each other: those on event loops with
+// TLS of both kinds as well.
+func engineEchoes(t testing.TB) map[string]echoServer {
+	list := map[string]echoServer{}
+	add := func(name string, e engine, secure, records bool) {
+		in := e.start(t, func(c *Config, _ *tracker.Config) {
 			c.Echo, c.Compress, c.MaxMessage = true, 100, engineMessage
 			c.HardBacklog = 16 << 20
+			if secure {
+				c.CertFile, c.KeyFile = writeCert(t, t.TempDir(), "localhost")
+				c.TLSRecords = records
+			}
 		})
+		list[name] = echoServer{in, secure}
+	}
+	add("portable", EnginePortable, false, false)
+	if haveLoops {
+		add("loops", EngineLoops, false, false)
+		add("loops with TLS", EngineLoops, true, false)
+		add("loops with TLS records", EngineLoops, true, true)
 	}
 	return list
 }
@@ -263,9 +288,9 @@ func engineEchoes(t testing.TB) map[string]*instance {
 // Random streams, cut anywhere, to an echo on each engine.
 func TestEnginesAgree(t *testing.T) {
 	echoes := engineEchoes(t)
-	rounds := 1500
+	rounds := 1000
 	if raceEnabled || testing.Short() {
-		rounds = 400
+		rounds = 250
 	}
 	ends := map[string]int{}
 	for seed := range uint64(rounds) {
@@ -285,7 +310,7 @@ func TestEnginesAgree(t *testing.T) {
 	}
 }
 
-func checkEngines(t testing.TB, echoes map[string]*instance, stream []byte, cuts []int, compress bool, ends map[string]int) {
+func checkEngines(t testing.TB, echoes map[string]echoServer, stream []byte, cuts []int, compress bool, ends map[string]int) {
 	t.Helper()
 	var d deflation
 	var headers []string
