@@ -26,6 +26,11 @@
 // it can leave when it closes; an entry gone stale, because the member expired
 // or moved to a newer connection, does no harm.
 //
+// Tables know owners by number, so that they hold no pointers, and effects
+// name them so; owners.go tells the sessions, without a lock, and sees to it
+// that no number means somebody else too soon. A session that idles is small:
+// 112 bytes, its one membership in a string, and its share of the table.
+//
 // A federated node is a member of the swarm like another, with a weight. It
 // comes in through [Tracker.OpenNode], by its key rather than by its link, so
 // that its memberships and the ledger of its offers outlive the loss of a

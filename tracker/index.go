@@ -2,15 +2,38 @@ package tracker
 
 import (
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/draeder/peerservers/tracker/swarm"
 	"github.com/draeder/peerservers/tracker/wire"
 )
 
+// A session's index is what there is to leave when it closes. Most have one
+// membership, and a server has many sessions: so up to maxFew are entries of
+// one string, which is replaced when they change, and more are in a map. An
+// entry may be stale; tables know better.
+
+// maxFew is up to how many memberships are kept without a map.
+const maxFew = 8
+
 // pruneEvery is how often a session that has reached its limit may have the
 // stale entries of its index looked for: that asks a table about each one.
 const pruneEvery = 30 * time.Second
+
+// more is what few sessions need.
+type more struct {
+	members map[string]member // instead of Session.few; nil: not yet
+	pruned  time.Duration     // when it was last cleared of stale entries; 0: never
+	// Frames that were no JSON objects, since when.
+	strikes     int
+	strikesFrom time.Duration
+}
+
+// member is what the session remembers of a membership, for statistics.
+type member struct {
+	seeder bool
+}
 
 // appendKey appends the name of a membership in a session's index: the info
 // hash, after its length, and the peer id. Both may contain any byte.
@@ -25,30 +48,151 @@ func splitKey(key string) (infoHash, peerID string) {
 	return key[2 : 2+n], key[2+n:]
 }
 
+// An entry of Session.few is 1 for a seeder, the length of the key in two
+// bytes, and the key.
+const entryHead = 3
+
+func appendEntry(dst *strings.Builder, key string, m member) {
+	seeder := byte(0)
+	if m.seeder {
+		seeder = 1
+	}
+	dst.Grow(entryHead + len(key))
+	dst.Write([]byte{seeder, byte(len(key) >> 8), byte(len(key))})
+	dst.WriteString(key)
+}
+
+// nextEntry takes the first entry of a list that is not empty.
+func nextEntry(list string) (key string, m member, rest string) {
+	n := entryHead + int(list[1])<<8 + int(list[2])
+	return list[entryHead:n], member{list[0] == 1}, list[n:]
+}
+
+// each yields the index; yield must not change it. Caller holds s.mu.
+func (s *Session) each(yield func(key string, m member)) {
+	for list := s.few; list != ""; {
+		var key string
+		var m member
+		key, m, list = nextEntry(list)
+		yield(key, m)
+	}
+	if s.more != nil {
+		for key, m := range s.more.members {
+			yield(key, m)
+		}
+	}
+}
+
+// count is the number of entries. Caller holds s.mu.
+func (s *Session) count() (n int) {
+	for list := s.few; list != ""; n++ {
+		_, _, list = nextEntry(list)
+	}
+	if s.more != nil {
+		n += len(s.more.members)
+	}
+	return n
+}
+
+// known looks for an entry. Caller holds s.mu.
+func (s *Session) known(key []byte) (m member, ok bool) {
+	for list := s.few; list != ""; {
+		var k string
+		if k, m, list = nextEntry(list); k == string(key) {
+			return m, true
+		}
+	}
+	if s.more != nil {
+		m, ok = s.more.members[string(key)]
+		return m, ok
+	}
+	return member{}, false
+}
+
+// put enters a membership, or changes it. Caller holds s.mu.
+func (s *Session) put(key []byte, m member) {
+	if s.more == nil || s.more.members == nil {
+		if _, ok := s.known(key); ok || s.count() < maxFew {
+			rest := s.without(key)
+			var b strings.Builder
+			b.Grow(len(rest) + entryHead + len(key))
+			b.WriteString(rest)
+			appendEntry(&b, string(key), m)
+			s.few = b.String()
+			return
+		}
+		members := make(map[string]member, 2*maxFew)
+		s.each(func(key string, m member) { members[strings.Clone(key)] = m })
+		s.few = ""
+		s.rare().members = members
+	}
+	s.more.members[string(key)] = m
+}
+
+// drop forgets a membership. Caller holds s.mu.
+func (s *Session) drop(key []byte) {
+	if s.more != nil && s.more.members != nil {
+		delete(s.more.members, string(key))
+		return
+	}
+	s.few = s.without(key)
+}
+
+// without is the entries of s.few but for one.
+func (s *Session) without(key []byte) string {
+	for list := s.few; list != ""; {
+		k, _, rest := nextEntry(list)
+		if k == string(key) {
+			return s.few[:len(s.few)-len(list)] + rest
+		}
+		list = rest
+	}
+	return s.few
+}
+
+// rare is what few sessions need, from now on. Caller holds s.mu.
+func (s *Session) rare() *more {
+	if s.more == nil {
+		s.more = new(more)
+	}
+	return s.more
+}
+
 // room reports whether the session may own the membership key names.
 func (s *Session) room(now time.Duration, key []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.members) < s.t.cfg.MaxMemberships {
+	if _, ok := s.known(key); ok || s.count() < s.t.cfg.MaxMemberships {
 		return true
 	}
-	if _, ok := s.members[string(key)]; ok {
-		return true
-	}
-	if now-s.pruned < pruneEvery && s.pruned != 0 {
+	x := s.rare()
+	if now-x.pruned < pruneEvery && x.pruned != 0 {
 		return false
 	}
-	s.pruned = now
+	x.pruned = now
 	s.prune()
-	return len(s.members) < s.t.cfg.MaxMemberships
+	return s.count() < s.t.cfg.MaxMemberships
 }
 
 // prune forgets what the session does not own any more. Caller holds s.mu.
 func (s *Session) prune() {
-	for key := range s.members {
-		if !s.owns(key) {
-			delete(s.members, key)
+	if s.more != nil {
+		for key := range s.more.members {
+			if !s.owns(key) {
+				delete(s.more.members, key)
+			}
 		}
+	}
+	var b strings.Builder
+	for list := s.few; list != ""; {
+		key, m, rest := nextEntry(list)
+		if s.owns(key) {
+			appendEntry(&b, key, m)
+		}
+		list = rest
+	}
+	if b.Len() < len(s.few) {
+		s.few = b.String()
 	}
 }
 
@@ -72,10 +216,10 @@ func (s *Session) note(w *work, standing swarm.Standing) (late bool) {
 		return standing != swarm.StandingNone
 	}
 	if standing == swarm.StandingNone {
-		delete(s.members, string(w.key))
+		s.drop(w.key)
 		return false
 	}
-	old, known := s.members[string(w.key)]
+	old, known := s.known(w.key)
 	m := old
 	switch {
 	case r.Event == wire.EventCompleted, r.Left == wire.LeftZero:
@@ -83,13 +227,9 @@ func (s *Session) note(w *work, standing swarm.Standing) (late bool) {
 	case r.Left == wire.LeftMore:
 		m.seeder = false
 	}
-	if known && m == old {
-		return false
+	if !known || m != old {
+		s.put(w.key, m)
 	}
-	if s.members == nil {
-		s.members = make(map[string]member, 1)
-	}
-	s.members[string(w.key)] = m
 	return false
 }
 
@@ -99,12 +239,12 @@ func (s *Session) note(w *work, standing swarm.Standing) (late bool) {
 func (s *Session) Members(yield func(infoHash, peerID string, seeder bool) bool) {
 	s.mu.Lock()
 	s.prune()
-	list := make([]string, 0, len(s.members))
-	seeds := make([]bool, 0, len(s.members))
-	for key, m := range s.members {
+	var list []string
+	var seeds []bool
+	s.each(func(key string, m member) {
 		list = append(list, key)
 		seeds = append(seeds, m.seeder)
-	}
+	})
 	s.mu.Unlock()
 	for i, key := range list {
 		infoHash, peerID := splitKey(key)
@@ -113,6 +253,3 @@ func (s *Session) Members(yield func(infoHash, peerID string, seeder bool) bool)
 		}
 	}
 }
-
-// Client is what the transport said of the connection.
-func (s *Session) Client() Client { return s.who }

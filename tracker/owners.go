@@ -19,10 +19,10 @@ import (
 // owner: in the ledger for an answer window, and in a membership, should one
 // ever be left behind, until it expires. So it comes again after a rest only.
 // An entry can be used again at once, with its next generation; what has to
-// wait is half a round of generations. A flood of connections that come and
-// go therefore takes one entry for each 256 of them in a rest, of 14 bytes: a
-// million connections in ten minutes, 4,000 entries. They are all found in
-// turn, so that generations are used up evenly.
+// wait is half a round of generations: two halves lie between a number and its
+// return, so one of them lies there whole. A flood of connections that come
+// and go therefore takes one entry for each 256 of them in a rest, of 14
+// bytes: a million connections in ten minutes, 4,000 entries.
 const (
 	slotBits    = 22
 	slots       = 1 << slotBits // sessions at a time
@@ -39,10 +39,31 @@ type owners struct {
 	rest time.Duration
 	dir  atomic.Pointer[[]*ownerChunk] // replaced when it grows
 
-	mu   sync.Mutex
-	used uint32 // entries that were ever in use, the first one never
-	free []uint32
-	head int // free[head:] are free, in order of use
+	mu      sync.Mutex
+	used    uint32 // entries that were ever in use, the first one never
+	free    fifo   // entries that can be used again
+	resting fifo   // those that can when their half round is old enough
+}
+
+// fifo is entries in the order of their coming.
+type fifo struct {
+	list []uint32
+	head int
+}
+
+func (f *fifo) len() int { return len(f.list) - f.head }
+
+func (f *fifo) push(slot uint32) {
+	if f.head > len(f.list)/2 {
+		f.list = append(f.list[:0], f.list[f.head:]...)
+		f.head = 0
+	}
+	f.list = append(f.list, slot)
+}
+
+func (f *fifo) pop() uint32 {
+	f.head++
+	return f.list[f.head-1]
 }
 
 const chunkBits = 10
@@ -64,15 +85,22 @@ func (o *owners) init(rest time.Duration) {
 func (o *owners) enter(s *Session, now time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	slot, ok := o.rested(now)
-	if !ok {
-		if o.used == slots {
-			return
-		}
+	var slot uint32
+	switch seconds := uint32(now / time.Second); {
+	case o.resting.len() > 0 && o.rested(o.resting.list[o.resting.head], now):
+		slot = o.resting.pop()
+		o.next(slot)
+		o.chunk(slot).since[slot&(1<<chunkBits-1)] = seconds
+	case o.free.len() > 0:
+		slot = o.free.pop()
+		o.next(slot)
+	case o.used < slots:
 		slot = o.used
 		o.used++
 		o.grow(slot)
-		o.chunk(slot).since[slot&(1<<chunkBits-1)] = uint32(now / time.Second)
+		o.chunk(slot).since[slot&(1<<chunkBits-1)] = seconds
+	default:
+		return
 	}
 	c, i := o.chunk(slot), slot&(1<<chunkBits-1)
 	s.owner = swarm.Owner(uint32(c.generation[i])<<slotBits | slot)
@@ -88,33 +116,24 @@ func (o *owners) leave(s *Session) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.chunk(slot).session[slot&(1<<chunkBits-1)].Store(nil)
-	if o.head > len(o.free)/2 {
-		o.free = append(o.free[:0], o.free[o.head:]...)
-		o.head = 0
+	if (o.chunk(slot).generation[slot&(1<<chunkBits-1)]+1)%halfRound == 0 {
+		o.resting.push(slot)
+	} else {
+		o.free.push(slot)
 	}
-	o.free = append(o.free, slot)
 }
 
-// rested takes a free entry into its next generation. Of entries that have to
-// rest it looks at a few, which go to the end. Caller holds o.mu.
-func (o *owners) rested(now time.Duration) (slot uint32, ok bool) {
-	const tries = 4
-	for range min(tries, len(o.free)-o.head) {
-		slot = o.free[o.head]
-		o.head++
-		c, i := o.chunk(slot), slot&(1<<chunkBits-1)
-		next := (c.generation[i] + 1) % generations
-		if next%halfRound == 0 {
-			if now-time.Duration(c.since[i])*time.Second < o.rest+time.Second {
-				o.free = append(o.free, slot)
-				continue
-			}
-			c.since[i] = uint32(now / time.Second)
-		}
-		c.generation[i] = next
-		return slot, true
-	}
-	return 0, false
+// rested reports whether a half round of an entry began long enough ago for
+// the next one. Caller holds o.mu.
+func (o *owners) rested(slot uint32, now time.Duration) bool {
+	began := time.Duration(o.chunk(slot).since[slot&(1<<chunkBits-1)]) * time.Second
+	return now-began >= o.rest+time.Second
+}
+
+// next begins the next generation of an entry. Caller holds o.mu.
+func (o *owners) next(slot uint32) {
+	g := &o.chunk(slot).generation[slot&(1<<chunkBits-1)]
+	*g = (*g + 1) % generations
 }
 
 // grow makes room for an entry. Caller holds o.mu.
@@ -155,7 +174,9 @@ func (o *owners) LastSeen(n swarm.Owner) time.Duration {
 // LastPing implements swarm.Signs.
 func (o *owners) LastPing(n swarm.Owner) time.Duration {
 	if s := o.session(n); s != nil {
-		return time.Duration(s.ping.Load())
+		if n := s.ping.Load(); n > 0 {
+			return time.Duration(n-1) * pingTick
+		}
 	}
 	return never
 }

@@ -26,38 +26,30 @@ const (
 // Session is one client's connection, as the tracker sees it. Handle is called
 // by one goroutine at a time; everything else may be called from any.
 type Session struct {
-	t      *Tracker
-	sink   Sink
-	who    Client
-	owner  swarm.Owner  // what tables know it as
-	seen   atomic.Int64 // time.Duration since the tracker's epoch
-	ping   atomic.Int64
+	t    *Tracker
+	sink Sink
+	who  client
+	// closed: nothing is entered any more.
 	closed atomic.Bool
-	jitter atomic.Uint64
+	owner  swarm.Owner   // what tables know it as
+	ping   atomic.Uint32 // when one of its own came: 1 + ticks of pingTick; 0: never
+	turns  atomic.Uint32 // intervals told
+	seen   atomic.Int64  // time.Duration since the tracker's epoch
 
-	// Owned by whoever calls Handle.
-	strikes     int
-	strikesFrom time.Duration
-
-	mu sync.Mutex
-	// members is what there is to leave on closing: see memberKey. An entry
-	// may be stale. nil until the first announce and after Close.
-	members map[string]member
-	pruned  time.Duration // when it was last cleared of stale entries
+	mu   sync.Mutex
+	few  string // memberships, see index.go
+	more *more  // nil for most
 }
 
-// member is what the session remembers of a membership, for statistics.
-type member struct {
-	seeder bool
-}
+// pingTick is the unit of time of a client's pings, which only keep it from
+// being taken for silent.
+const pingTick = 250 * time.Millisecond
 
 // Open begins the session of a client, whose frames go back through s.
 func (t *Tracker) Open(s Sink, who Client) *Session {
-	ses := &Session{t: t, sink: s, who: who}
+	ses := &Session{t: t, sink: s, who: newClient(who)}
 	now := t.now()
 	ses.seen.Store(int64(now))
-	ses.ping.Store(int64(never))
-	ses.jitter.Store(t.jitter.Add(weyl))
 	t.owners.enter(ses, now)
 	t.stats.Sessions.Add(1)
 	return ses
@@ -69,9 +61,9 @@ func (s *Session) Seen() { s.seen.Store(int64(s.t.now())) }
 // Ping says that a ping of the client's own arrived, which keeps its
 // memberships alive: some clients announce once and then only ping.
 func (s *Session) Ping() {
-	now := int64(s.t.now())
-	s.seen.Store(now)
-	s.ping.Store(now)
+	now := s.t.now()
+	s.seen.Store(int64(now))
+	s.ping.Store(1 + uint32((now+pingTick-1)/pingTick))
 }
 
 // Close ends the session: the client leaves all its swarms.
@@ -81,10 +73,11 @@ func (s *Session) Close() {
 	}
 	s.t.stats.Sessions.Add(-1)
 	s.mu.Lock()
-	members := s.members
-	s.members = nil
+	var keys []string
+	s.each(func(key string, _ member) { keys = append(keys, key) })
+	s.few, s.more = "", nil
 	s.mu.Unlock()
-	for key := range members {
+	for _, key := range keys {
 		infoHash, peerID := splitKey(key)
 		s.leave([]byte(infoHash), []byte(peerID))
 	}
@@ -143,10 +136,15 @@ func (s *Session) fault(now time.Duration, w *work, f wire.Fault) {
 	if !f.Unparsable() {
 		return
 	}
-	if now-s.strikesFrom > strikeWindow {
-		s.strikes, s.strikesFrom = 0, now
+	s.mu.Lock()
+	x := s.rare()
+	if now-x.strikesFrom > strikeWindow {
+		x.strikes, x.strikesFrom = 0, now
 	}
-	if s.strikes++; s.strikes == maxStrikes {
+	x.strikes++
+	out := x.strikes == maxStrikes
+	s.mu.Unlock()
+	if out {
 		s.t.stats.StruckOut.Add(1)
 		s.sink.Close(closePolicy, "too many frames that are not JSON objects")
 	}
@@ -163,9 +161,10 @@ func (s *Session) fail(w *work, reason string) {
 func (s *Session) announce(now time.Duration, w *work) {
 	t, r := s.t, &w.request
 	t.stats.Announces.Add(1)
+	who := s.who.about.Value()
 	w.ask = access.Request{
 		InfoHash: r.InfoHash, PeerID: r.PeerID, Token: r.Token,
-		ConnToken: s.who.Token, Origin: s.who.Origin, Path: s.who.Path,
+		ConnToken: who.token, Origin: who.origin, Path: who.path,
 	}
 	if v, text := t.cfg.Access.Announce(&w.ask); v != access.Allowed {
 		t.stats.Refused[v].Add(1)
@@ -275,7 +274,7 @@ const weyl = 0x9e3779b97f4a7c15
 // interval is the configured one give or take 10 %, in seconds. The sequence
 // needs no lock, and spreading is all that is asked of it.
 func (s *Session) interval() int {
-	x := s.jitter.Add(weyl)
+	x := s.t.jitter + uint64(s.owner)<<32 + weyl*uint64(s.turns.Add(1))
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	x ^= x >> 31

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/dchest/siphash"
@@ -37,8 +36,7 @@ type Tracker struct {
 
 	owners owners
 
-	// jitter seeds the next session's.
-	jitter atomic.Uint64
+	jitter uint64 // where the sequences of intervals begin
 
 	nodesMu sync.RWMutex
 	nodes   map[NodeKey]*NodeSession
@@ -80,7 +78,7 @@ func New(cfg Config) (*Tracker, error) {
 	own := derive(seed, ^uint64(0))
 	t.k0 = binary.LittleEndian.Uint64(own[:])
 	t.k1 = binary.LittleEndian.Uint64(own[8:])
-	t.jitter.Store(binary.LittleEndian.Uint64(own[16:]))
+	t.jitter = binary.LittleEndian.Uint64(own[16:])
 	return t, nil
 }
 
