@@ -19,7 +19,6 @@ import (
 func established(t testing.TB, s *Server, client *tls.Config) (c *tls.Conn, raw net.Conn, stream Stream) {
 	t.Helper()
 	a, raw := net.Pipe()
-	t.Cleanup(func() { a.Close() })
 	c = tls.Client(a, client)
 	failed := make(chan error, 1)
 	go func() { failed <- c.Handshake() }()
