@@ -34,7 +34,8 @@ func (c *echoCommand) Run(ctx context.Context, con *console) error {
 		Echo:     true,
 		CertFile: c.TLSCert, KeyFile: c.TLSKey,
 		Engine: c.Engine, Loops: c.Loops, Compress: c.Compress, TLSRecords: c.TLSRecords,
-		Log: con.log,
+		MaxMessage: 16 << 20, // as large as those of the Autobahn test-suite
+		Log:        con.log,
 	})
 	if err != nil {
 		return err

@@ -105,7 +105,9 @@ const (
 	// of what was sent, below the limit of messages. DEFLATE has ratios of
 	// 1,000, with which a client could have the tracker work through megabytes
 	// for a packet or two. Fifty offers that differ in nothing but their ids
-	// have about 25.
+	// have about 25. What costs the most for a byte received then is blocks that
+	// bring codes of their own and next to nothing in them: 0.17 µs, 43 ms for
+	// 256 KiB of them.
 	inflateFloor = 4 << 10
 	inflateRatio = 32
 	// inflateUsual bounds what is allocated before it is seen to be too little.
