@@ -87,27 +87,43 @@ func streamOfFrames(rng *rand.Rand) (stream []byte) {
 // The decoder says of every stream, right or wrong and however it is cut, what
 // the portable engine's reader says.
 func TestDecoderIsLikeReader(t *testing.T) {
-	const limit = 250_000
 	ends := map[string]int{}
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		stream := streamOfFrames(rng)
-		want, wantErr := readAll(bytes.NewReader(stream), limit, 0, stream)
-		got, err := decodeAll(rng, limit, bytes.Clone(stream))
-		ends[strings.Fields(fmt.Sprint(wantErr))[0]]++
-		if wantErr != nil && wantErr.Error() == "EOF" || errors.Is(wantErr, io.ErrUnexpectedEOF) {
-			wantErr, err = nil, nil // cut off at the end
-		}
-		if fmt.Sprint(err) != fmt.Sprint(wantErr) {
-			t.Fatalf("seed %d: %v, want %v", seed, err, wantErr)
-		}
-		if strings.Join(got, "\n") != strings.Join(want, "\n") {
-			t.Fatalf("seed %d: messages differ", seed)
-		}
+		ends[strings.Fields(fmt.Sprint(compareDecoder(t, rng, stream)))[0]]++
 	}
 	if len(ends) < 3 {
 		t.Errorf("too few ways to end: %v", ends)
 	}
+}
+
+// compareDecoder fails if the two differ on a stream, and returns how it ends.
+func compareDecoder(t *testing.T, rng *rand.Rand, stream []byte) error {
+	t.Helper()
+	const limit = 250_000
+	want, end := readAll(bytes.NewReader(stream), limit, 0, stream)
+	got, err := decodeAll(rng, limit, bytes.Clone(stream))
+	wantErr := end
+	if wantErr == io.EOF || errors.Is(wantErr, io.ErrUnexpectedEOF) {
+		wantErr, err = nil, nil // cut off, within a frame or not
+	}
+	if fmt.Sprint(err) != fmt.Sprint(wantErr) {
+		t.Fatalf("%v, want %v", err, wantErr)
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Fatalf("messages differ: %.300q, want %.300q", got, want)
+	}
+	return end
+}
+
+func FuzzDecoder(f *testing.F) {
+	for seed := range uint64(20) {
+		f.Add(streamOfFrames(rand.New(rand.NewPCG(seed, 9))), seed)
+	}
+	f.Fuzz(func(t *testing.T, stream []byte, seed uint64) {
+		compareDecoder(t, rand.New(rand.NewPCG(seed, 3)), stream)
+	})
 }
 
 // A header buys no memory, and what has arrived is kept once.

@@ -1,7 +1,18 @@
 // Package wsserver puts a tracker on the network: WebSocket for clients, a few
 // HTTP pages for people and machines, TLS beside plain text, all on one port.
 //
-// # A connection's life
+// # Two engines
+//
+// On Linux, sockets are served by event loops (loop_linux.go); on other
+// systems, for other listeners and for programs that bring their own HTTP
+// server, by the portable engine, which is net/http and a goroutine for each
+// connection. Clients cannot tell them apart: the same tests, the same talks
+// and a comparison on random streams hold them to that. A loop needs less than
+// half of the CPU for a message, because an iteration writes once for each
+// connection whatever it brought, and a few hundred bytes for a silent client,
+// because all that it reads and writes with is the loop's.
+//
+// # The portable engine: a connection's life
 //
 // Accept never waits: it counts the socket against its limits and wraps it so
 // that the first Read, in the connection's own goroutine, looks at the first
@@ -30,12 +41,12 @@
 // # Writing
 //
 // Whoever has something for a connection puts it in the connection's outbox
-// and goes on; see outbox.go. A reader too slow loses offers first, which
+// and goes on; see outbox.go, whose rules are the loops' as well. A reader too slow loses offers first, which
 // clients make anew with each announce, and then its connection.
 //
 // # Time
 //
-// A read deadline is the only timer of a connection. When it fires the client
-// has been silent for 25 to 30 s and is pinged; after two pings without any
+// A connection has one timer, in the portable engine its read deadline. When it
+// fires the client has been silent for 25 to 30 s and is pinged; after two pings without any
 // sign of life the connection is dropped.
 package wsserver
