@@ -20,6 +20,14 @@
 // way, and so do offers that could not be placed. What comes from a node is
 // checked here (form, sizes, quotas) and judged there (membership, ledger).
 //
+// # Swarms of linked nodes
+//
+// What two linked nodes have in common they find out without the Directory:
+// mesh decides when (census, filter, names), this package computes the keyed
+// hashes, for the keys belong to a link. A filter is made part by part, on a
+// goroutine of its own, and compared part by part, on the link's reader; both
+// hold Federation.mu only to copy some info hashes.
+//
 // # Peers and links
 //
 // A peer is a node by its key; it may have several links for a moment, since

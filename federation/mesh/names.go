@@ -19,8 +19,8 @@ const (
 	filterBurst = 64
 	// namePause is for how long new swarms gather before they are named, and
 	// nameGather the least time between two rounds of naming.
-	namePause  = 100 * time.Millisecond
-	nameGather = time.Second
+	namePause  = 20 * time.Millisecond
+	nameGather = 250 * time.Millisecond
 	// namesAtOnce is how many swarms one action names.
 	namesAtOnce = 512
 	// maxNews is how many new swarms are kept for links that are behind. One
@@ -28,7 +28,7 @@ const (
 	maxNews = 1 << 16
 	// linksFirst is how long a new swarm leaves it to the links to find others,
 	// before it searches.
-	linksFirst = time.Second
+	linksFirst = 500 * time.Millisecond
 )
 
 // talker is what a node does with the swarms that both may have.
@@ -272,7 +272,7 @@ func (m *Mesh) Hits(now time.Duration, key Key, infoHashes []string) {
 			continue
 		}
 		m.stats.Hits++
-		if len(n.hits[0])+len(n.hits[1])+len(n.shares) >= m.cfg.MaxSwarmsPerNode {
+		if len(n.hits[0])+len(n.hits[1])+len(n.shares) >= m.mostNamed() {
 			m.stats.Dropped[DropNames]++
 			continue
 		}
@@ -310,9 +310,18 @@ func (m *Mesh) Named(now time.Duration, key Key, k filter.Key, names []uint64) (
 	return looked
 }
 
+// mostNamed is up to how many shares with one node come from names. Two large
+// nodes always have more swarms in common than they may share; and a join too
+// many, because the other side's count is a moment ahead, is a strike there.
+func (m *Mesh) mostNamed() int { return m.cfg.MaxSwarmsPerNode - m.cfg.MaxSwarmsPerNode/16 }
+
 func (m *Mesh) named(s *swarm, n *node) {
 	sh := m.share(s, n)
 	if sh == nil {
+		if len(n.shares) >= m.mostNamed() {
+			m.stats.Dropped[DropShares]++
+			return
+		}
 		if sh = m.addShare(s, n); sh == nil {
 			return
 		}

@@ -46,7 +46,7 @@ func TestNewSwarmsAreNamedAtOnce(t *testing.T) {
 	if len(s.toldOf(2)) > 0 || len(s.of(ActJoin)) > 0 {
 		t.Fatal("told who must not be")
 	}
-	// What follows is gathered, one frame a second.
+	// What follows is gathered, four frames a second.
 	frames, named := 0, 0
 	for i := range 100 {
 		s.m.Touched(s.now, fmt.Sprint("y", i), alone(1), true)
@@ -55,7 +55,7 @@ func TestNewSwarmsAreNamedAtOnce(t *testing.T) {
 		named += len(s.toldOf(1))
 	}
 	s.to(s.now + 2*time.Second)
-	if frames, named = frames+len(s.of(ActNames)), named+len(s.toldOf(1)); frames > 5 || named != 100 {
+	if frames, named = frames+len(s.of(ActNames)), named+len(s.toldOf(1)); frames > 14 || named != 100 {
 		t.Fatalf("%d swarms in %d frames", named, frames)
 	}
 	// A link that comes later is told by filter what was there before.
@@ -313,6 +313,14 @@ func TestHitsAreBounded(t *testing.T) {
 	s.m.Hits(s.now, key(1), all)
 	s.m.Hits(s.now, key(1), all)
 	s.to(s.now + time.Minute) // checks
+	var names []uint64
+	for _, ih := range all {
+		names = append(names, s.nameOf(theirs(1), ih))
+	}
+	s.m.Named(s.now, key(1), theirs(1), names)
+	if n := len(s.m.nodes[key(1)].shares); n != 47 {
+		t.Fatalf("%d of 50 shares by name", n)
+	}
 	if n := len(s.toldOf(1)); n > 50 || s.m.stats.Dropped[DropNames] < 150 {
 		t.Fatalf("%d named, %d dropped", n, s.m.stats.Dropped[DropNames])
 	}
