@@ -27,7 +27,7 @@ func (st *steady) LastPing(Owner) time.Duration { return st.now }
 func newSteady(peers int) *steady {
 	st := &steady{now: time.Hour}
 	st.tb = New(Config{}, st, [32]byte{9})
-	st.announce = Announce{InfoHash: []byte("abcdefghijklmnopqrst"), NumWant: 10, Offers: make([]Offer, 10)}
+	st.announce = Announce{InfoHash: []byte("\u00a1b\u00c3d\u00e5f\u00e7h\u00e9j\u00ebl\u00edn\u00efp\u00f1r\u00f3t"), NumWant: 10, Offers: make([]Offer, 10)}
 	payload := []byte(`{"type":"offer","sdp":"` + string(make([]byte, 1000)) + `"}`)
 	for i := range st.announce.Offers {
 		st.announce.Offers[i] = Offer{ID: st.serial[i][:], Key: st.serial[i][:], Payload: payload}

@@ -30,8 +30,17 @@ func (t *Table) pack(k *id, text []byte) {
 		copy(k.b[:], text)
 		return
 	}
-	if latin1(&k.b, text) {
-		return
+	if n := len(text); n > idLen && n <= 2*idLen {
+		r := &t.recent[(text[n-1]^text[n-3])%recentIDs]
+		if int(r.n) == n && string(r.text[:n]) == string(text) {
+			k.b = r.b
+			return
+		}
+		if latin1(&k.b, text) {
+			r.n, r.b = uint8(n), k.b
+			copy(r.text[:], text)
+			return
+		}
 	}
 	hi, lo := siphash.Hash128(t.nameKey[0], t.nameKey[1], text)
 	*k = id{odd: true}
@@ -46,26 +55,32 @@ func ascii(b []byte) bool {
 	return x&0x8080808080808080 == 0
 }
 
-// latin1 reads 20 code points up to U+00FF, and nothing else. It does not
-// branch on the bytes of a hash, which no processor could foresee.
+// recent is an id that was read: a busy swarm's hash comes again and again.
+type recent struct {
+	n    uint8 // bytes of text; 0: none
+	b    [idLen]byte
+	text [2 * idLen]byte
+}
+
+const recentIDs = 32
+
+// latin1 reads 20 code points up to U+00FF, and nothing else, from up to 40
+// bytes. It does not branch on the bytes of a hash, which no processor could
+// foresee.
 func latin1(b *[idLen]byte, text []byte) bool {
-	if len(text) <= idLen || len(text) > 2*idLen {
-		return false
-	}
-	var buf [2*idLen + 1]byte
-	copy(buf[:], text)
+	var buf [64]byte
 	at, bad := 0, byte(0)
-	for i := range b {
-		if at >= 2*idLen {
-			return false
-		}
-		c, next := buf[at], buf[at+1]
-		two := -(c >> 7) // all ones if it takes two bytes
-		bad |= two & ((c&^1 ^ 0xc2) | (next&0xc0 ^ 0x80))
-		b[i] = c&^two | (c<<6|next&0x3f)&two
-		at += 1 + int(two&1)
+	lead, high := byte(0), byte(0) // the byte before: begins two, and with what
+	for _, c := range text {
+		bad |= c>>7&^(c>>6)&1 ^ lead // whether this one goes on with them
+		buf[at&63] = c | high
+		lead = c >> 7 & (c >> 6) & 1
+		bad |= (c&^1 ^ 0xc2) & -lead
+		high = c << 6 & -lead & 0x40
+		at += 1 - int(lead)
 	}
-	return bad == 0 && at == len(text)
+	*b = [idLen]byte(buf[:idLen])
+	return bad == 0 && lead == 0 && at == idLen
 }
 
 // text appends the UTF-8 of an id that is kept.

@@ -249,6 +249,10 @@ func TestPackedIDs(t *testing.T) {
 		).Draw(t, "id")
 		var k id
 		tb.pack(&k, text)
+		var again id // as what was read before
+		if tb.pack(&again, text); again != k {
+			t.Fatalf("%q is %v, then %v", text, k, again)
+		}
 		if other, ok := seen[k]; ok && other != string(text) {
 			t.Fatalf("%q is taken for %q", text, other)
 		}

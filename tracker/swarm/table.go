@@ -63,6 +63,7 @@ type Table struct {
 	backs  [rowClasses]slab[uint32] // whose row it is
 	exts   slab[*extension]
 	texts  texts
+	recent [recentIDs]recent
 	cursor cursor
 	joins  uint64 // of nodes so far
 
