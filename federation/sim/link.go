@@ -39,6 +39,8 @@ type link struct {
 	waiting         func() // a bye was taken; what goes on once another link is there
 	meter           meter
 	pace            allowance
+	again           bool            // a hostile end dials again
+	said            map[string]bool // and says a join once
 	in              pipe
 }
 

@@ -64,7 +64,7 @@ const (
 
 func newNode(w *World, id int, ip netip.Addr) *node {
 	n := &node{
-		w: w, id: id, addr: netip.AddrPortFrom(ip, uint16(20000+id%20000)),
+		w: w, id: id, addr: netip.AddrPortFrom(ip, uint16(20000+id%40000)),
 		url:   nodeaddr.URL{Scheme: "wss", Host: fmt.Sprintf("n%d.example", id), Port: 443},
 		group: nodeaddr.Group(ip).String(), x: w.rng.Float64(), y: w.rng.Float64(), side: id & 1,
 		known: make(map[mesh.Key]*knownNode),

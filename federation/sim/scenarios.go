@@ -28,6 +28,7 @@ func Scenarios() []Scenario {
 		{"realistic", Realistic},
 		{"one_swarm", OneSwarm},
 		{"late", Late},
+		{"siege", Siege},
 		{"partition", Partition},
 		{"dht_gone", DHTGone},
 		{"restart", Restart},

@@ -11,20 +11,21 @@ import (
 )
 
 var (
-	full     = flag.Bool("sim.full", false, "run the scenarios as large as the issue asks for")
+	sizeName = flag.String("sim.size", "", "how large the scenarios are: tiny, short, or full as the issue asks for")
 	seed     = flag.Uint64("sim.seed", 1, "of every random choice")
 	jsonFile = flag.String("sim.json", "", "write the results to this file")
 	only     = flag.String("sim.only", "", "run this scenario only")
+	off      = flag.String("sim.off", "", "what the nodes do without: publishing, parking, retries or trust")
 	show     = flag.Bool("sim.print", false, "print the tables")
 )
 
 // TestScenarios runs them all.
 func TestScenarios(t *testing.T) {
-	size := sim.Short
-	switch {
-	case *full:
-		size = sim.Full
-	case raceEnabled:
+	size, ok := map[string]sim.Size{"": sim.Short, "tiny": sim.Tiny, "short": sim.Short, "full": sim.Full}[*sizeName]
+	if !ok {
+		t.Fatalf("no size %q", *sizeName)
+	}
+	if *sizeName == "" && raceEnabled {
 		size = sim.Tiny
 	}
 	var results []*sim.Result
@@ -33,7 +34,9 @@ func TestScenarios(t *testing.T) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
-			r := run(t, s, size, *seed, sim.Switches{})
+			r := run(t, s, size, *seed, sim.Switches{
+				NoPublish: *off == "publishing", NoParking: *off == "parking", NoRetries: *off == "retries", NoTrust: *off == "trust",
+			})
 			results = append(results, r)
 			if *show {
 				r.Print(os.Stdout)
@@ -90,6 +93,7 @@ func TestSwitches(t *testing.T) {
 		{"publishing", sim.Late, sim.Switches{NoPublish: true}},
 		{"parking", sim.Late, sim.Switches{NoParking: true}},
 		{"retries", sim.DHTGone, sim.Switches{NoRetries: true}},
+		{"trust", sim.Siege, sim.Switches{NoTrust: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := run(t, sim.Scenario{Run: c.scenario}, sim.Tiny, *seed, c.off)
