@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 	// For tests and scripts/sim.
 	"federation/sim": {
 		"tracker", "tracker/swarm", "tracker/wire",
-		"federation/nodeaddr", "federation/derive", "federation/frame", "federation/record", "federation/mesh",
+		"federation/nodeaddr", "federation/derive", "federation/filter", "federation/frame", "federation/record", "federation/mesh",
 	},
 
 	"dhtstore": {"federation"},

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/draeder/peerservers/federation/mesh"
@@ -28,8 +29,10 @@ func (n *node) dial(a mesh.Action, seq uint64) {
 	fail := func(after time.Duration, o mesh.Outcome) {
 		n.later(after, func() { n.dialDone(a.ID, o, mesh.Key{}) })
 	}
+	again := n.tried[string(a.Key[:])]
+	n.tried[string(a.Key[:])] = w.cfg.Switches.NoRetries
 	switch {
-	case w.cfg.Switches.NoRetries && a.Key != (mesh.Key{}) && n.tried[string(a.Key[:])]:
+	case again:
 		fail(time.Second, mesh.DialFailed)
 		return
 	case to == nil:
@@ -45,7 +48,6 @@ func (n *node) dial(a mesh.Action, seq uint64) {
 		fail(rtt, mesh.DialFailed) // refused
 		return
 	}
-	n.tried[string(a.Key[:])] = true
 	if to.hostile == nil && (to.acceptedAll >= maxHandshakes || to.accepted[n.group] >= maxHandshakesGroup) {
 		fail(2*rtt, mesh.DialFailed)
 		return
@@ -101,13 +103,11 @@ func (w *World) connect(from, to *node, seq uint64, proof time.Duration) *link {
 	a := &link{n: from, dialled: true, sequence: seq, group: to.group}
 	b := &link{n: to, sequence: seq, group: from.group, o: a}
 	a.o = b
-	for i := 0; i < 16; i += 8 {
-		r := w.rng.Uint64()
-		for k := range 8 {
-			a.tagKey[i+k] = byte(r >> (8 * k))
-		}
+	for _, key := range [...]*[16]byte{&a.tagKey, &a.sendKey, &a.recvKey} {
+		binary.LittleEndian.PutUint64(key[:8], w.rng.Uint64())
+		binary.LittleEndian.PutUint64(key[8:], w.rng.Uint64())
 	}
-	b.tagKey = a.tagKey
+	b.tagKey, b.sendKey, b.recvKey = a.tagKey, a.recvKey, a.sendKey
 	b.in.last = w.now + proof // nothing overtakes it
 	a.open()
 	if from.hostile == nil {

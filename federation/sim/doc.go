@@ -9,7 +9,7 @@
 // mirrored here without sockets, goroutines and locks: node.go follows
 // federation.go and watcher.go, peer.go peer.go and membership.go, link.go
 // link.go and frames.go, dial.go dial.go and accept.go, records.go records.go,
-// meter.go meter.go and the allowance of outbox.go. What is changed there is to
+// swarms.go swarms.go, meter.go meter.go and the allowance of outbox.go. What is changed there is to
 // be changed here. Frames travel as the bytes that package frame makes of them, so that another kind of frame
 // needs one more case in link.take, and another action of the mesh one more in
 // node.perform. Clients speak JSON to their tracker.

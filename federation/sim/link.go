@@ -23,15 +23,17 @@ const (
 // link is one end of an open link: what federation's link is, and the pipe
 // that brings what the other end sends.
 type link struct {
-	n        *node
-	p        *peer // nil: the node is hostile
-	o        *link // the other end
-	place    int   // in node.links
-	dialled  bool
-	sequence uint64
-	tagKey   [16]byte
-	group    string
-	opened   time.Duration // since the node was started
+	n                *node
+	p                *peer // nil: the node is hostile
+	o                *link // the other end
+	place            int   // in node.links
+	dialled          bool
+	sequence         uint64
+	tagKey           [16]byte
+	sendKey, recvKey [16]byte
+	generation       uint32 // of the last filter that was sent
+	group            string
+	opened           time.Duration // since the node was started
 
 	byeSent, byeGot bool
 	ended           bool   // nothing more is sent
@@ -179,7 +181,7 @@ func (l *link) sendOffers(kind frame.Kind, b []byte, offers int) bool {
 	}
 	c := &l.n.w.count
 	if l.n.hostile == nil {
-		droppable := kind == frame.KindOffers || kind == frame.KindRefused || kind == frame.KindRecords
+		droppable := kind == frame.KindOffers || kind == frame.KindRefused || kind == frame.KindRecords || kind == frame.KindFilter
 		if !l.pace.spend(l.n.now(), len(b)+(offers+1)*realOffer, offers, droppable) {
 			c.offersHeld += uint64(offers)
 			return false
@@ -223,6 +225,12 @@ func (l *link) take(b []byte) {
 		l.onRefused(&w.frame.Refused)
 	case frame.KindRecords:
 		l.onRecords(&w.frame.Records)
+	case frame.KindCensus:
+		l.onCensus(&w.frame.Census)
+	case frame.KindFilter:
+		l.onFilter(&w.frame.Filter)
+	case frame.KindNames:
+		l.onNames(&w.frame.Names)
 	case frame.KindBye:
 		l.onBye(w.frame.Bye.Code)
 	}

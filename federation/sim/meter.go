@@ -45,9 +45,9 @@ func (r *rate) upTo(now time.Duration, n int) int {
 }
 
 type meter struct {
-	frames, bytes, offers, joins, records rate
-	max, strikes                          int
-	since                                 time.Duration
+	frames, bytes, offers, joins, records, names, parts rate
+	max, strikes                                        int
+	since                                               time.Duration
 }
 
 // federation's default quota.
@@ -87,7 +87,8 @@ func newMeter(now time.Duration, off bool) meter {
 	}
 	return meter{
 		frames: newRate(quotaFrames*k, burst, now), bytes: newRate(quotaBytes*k, burst, now), offers: newRate(quotaOffers*k, burst, now),
-		joins: newRate(quotaJoins*k, burst, now), records: newRate(0.1*k, 60, now), max: most,
+		joins: newRate(quotaJoins*k, burst, now), records: newRate(0.1*k, 60, now),
+		names: newRate(quotaNames*k, burst, now), parts: newRate(0.25*k, 1024, now), max: most,
 	}
 }
 

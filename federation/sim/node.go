@@ -102,7 +102,7 @@ func (n *node) run() {
 		panic(err) // nothing in cfg depends on the run
 	}
 	n.tracker = tr
-	n.mesh = mesh.New(mesh.Config{Self: n.key, Rand: rand.New(rand.NewChaCha8(w.seed32(3, n.id, n.runs)))}, 0, w.time().Unix())
+	n.mesh = mesh.New(mesh.Config{Self: n.key, BucketKey: w.net.BucketKey(), Rand: rand.New(rand.NewChaCha8(w.seed32(3, n.id, n.runs)))}, 0, w.time().Unix())
 	n.wake = never
 	n.loadKnown()
 	n.keepRecord(n.runs, publishRetry)
@@ -186,6 +186,18 @@ func (n *node) perform(a *mesh.Action) {
 	case mesh.ActLeave:
 		if p != nil {
 			p.leave(a.InfoHash)
+		}
+	case mesh.ActCensus:
+		if p != nil {
+			p.sendCensus(a.Count)
+		}
+	case mesh.ActFilter:
+		if p != nil {
+			n.later(0, p.sendFilter)
+		}
+	case mesh.ActNames:
+		if p != nil {
+			p.sendNames(a.Names)
 		}
 	case mesh.ActClose:
 		if p != nil {

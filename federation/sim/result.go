@@ -6,6 +6,8 @@ import (
 	"io"
 	"math"
 	"time"
+
+	"github.com/draeder/peerservers/federation/frame"
 )
 
 // Result is what a scenario found.
@@ -117,9 +119,10 @@ func (r *Result) common(w *World, from, to time.Duration) {
 	r.set("answers_lost_full", float64(k.lostFull))
 	r.set("answers_lost_gone", float64(k.lostGone))
 	r.set("frames_per_node_s", float64(k.allFrames())/per)
-	r.set("joins_per_node_s", float64(k.frames[4])/per)
+	r.set("joins_per_node_s", float64(k.frames[frame.KindJoin])/per)
+	r.set("names_and_filters_per_node_s", float64(k.frames[frame.KindNames]+k.frames[frame.KindFilter]+k.frames[frame.KindCensus])/per)
 	// Payloads are tiny here: what real ones take is added.
-	r.set("kbytes_per_node_s", (float64(k.bytes)+float64(k.relayed)*realOffer+float64(k.frames[7])*realOffer)/per/1000)
+	r.set("kbytes_per_node_s", (float64(k.bytes)+float64(k.relayed)*realOffer+float64(k.frames[frame.KindAnswer])*realOffer)/per/1000)
 	mean, peak := k.packetsIn(from, to)
 	r.set("dht_packets_per_node_s", mean/float64(nodes))
 	r.set("dht_packets_peak_per_node_s", peak/float64(nodes))

@@ -92,7 +92,7 @@ func Late(size Size, seed uint64, sw Switches) *Result {
 	r.common(w, 0, end)
 	r.HonestWith, r.HonestWithout = float64(w.count.pairs), float64(w.count.pairs)
 	r.must(lookups == 1, "the large swarm was found by lookup %d, want the first", lookups)
-	r.must(met-c.began < 15*time.Second, "the first introduction took %v", met-c.began)
+	r.must(met-c.began < 10*time.Second, "the first introduction took %v", met-c.began)
 	return r
 }
 

@@ -92,7 +92,7 @@ func TestSwitches(t *testing.T) {
 	}{
 		{"publishing", sim.Late, sim.Switches{NoPublish: true}},
 		{"parking", sim.Late, sim.Switches{NoParking: true}},
-		{"retries", sim.DHTGone, sim.Switches{NoRetries: true}},
+		{"retries", sim.Partition, sim.Switches{NoRetries: true}},
 		{"trust", sim.Siege, sim.Switches{NoTrust: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
