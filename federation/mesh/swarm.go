@@ -12,9 +12,9 @@ type class uint8
 
 const (
 	classYoung  class = iota // alone here, never searched
-	classHungry              // alone here
+	classHungry              // alone here, up to 3 local members
 	classSmall               // refresh, up to 3 local members
-	classLarge               // refresh
+	classLarge               // refresh, or alone with more
 	classes
 )
 
@@ -183,12 +183,14 @@ func (s *swarm) class() class {
 	switch {
 	case !s.searched && s.state.Remote == 0:
 		return classYoung
+	case s.state.Local > 3:
+		// Alone or not: its members have each other, and those who come
+		// elsewhere are to find it.
+		return classLarge
 	case s.state.Remote == 0:
 		return classHungry
-	case s.state.Local <= 3:
-		return classSmall
 	}
-	return classLarge
+	return classSmall
 }
 
 // queued is a swarm's place in the queue of a class; it is void when the
