@@ -142,6 +142,16 @@ func (d *dht) read(n *node, t *target, replica int, found func(netip.AddrPort)) 
 	}
 }
 
+// listed reports whether n is announced for a swarm.
+func (w *World) listed(s *group, n *node) bool {
+	t := w.dht.targets[w.net.Swarm(derive.Epoch(w.time().Unix()), wire.Raw20([]byte(s.name)))]
+	if t == nil {
+		return false
+	}
+	i, ok := t.at[n.addr]
+	return ok && t.entries[i].until > w.now
+}
+
 // query is one lookup under way.
 type query struct {
 	n        *node

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	sizeName = flag.String("sim.size", "", "how large the scenarios are: tiny, short, or full as the issue asks for")
+	sizeName = flag.String("sim.size", "tiny", "how large the scenarios are: tiny, short, or full as the issue asks for")
 	seed     = flag.Uint64("sim.seed", 1, "of every random choice")
 	jsonFile = flag.String("sim.json", "", "write the results to this file")
 	only     = flag.String("sim.only", "", "run this scenario only")
@@ -21,12 +21,9 @@ var (
 
 // TestScenarios runs them all.
 func TestScenarios(t *testing.T) {
-	size, ok := map[string]sim.Size{"": sim.Short, "tiny": sim.Tiny, "short": sim.Short, "full": sim.Full}[*sizeName]
+	size, ok := map[string]sim.Size{"tiny": sim.Tiny, "short": sim.Short, "full": sim.Full}[*sizeName]
 	if !ok {
 		t.Fatalf("no size %q", *sizeName)
-	}
-	if *sizeName == "" && raceEnabled {
-		size = sim.Tiny
 	}
 	var results []*sim.Result
 	for _, s := range sim.Scenarios() {

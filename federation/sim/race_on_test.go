@@ -1,6 +1,0 @@
-//go:build race
-
-package sim_test
-
-// raceEnabled: everything takes fifteen times as long.
-const raceEnabled = true
