@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/draeder/peerservers/federation/derive"
@@ -181,6 +182,12 @@ func (w *World) Check() error {
 	for _, c := range w.clients {
 		if len(c.conns) > c.most {
 			return fmt.Errorf("client %d has %d connections", c.id, len(c.conns))
+		}
+		for i, id := range c.conns {
+			o := w.clients[id]
+			if !o.alive || o.swarm != c.swarm || o == c || !slices.Contains(o.conns, c.id) || slices.Contains(c.conns[:i], id) {
+				return fmt.Errorf("clients %d and %d: a connection that is none", c.id, id)
+			}
 		}
 	}
 	return nil
