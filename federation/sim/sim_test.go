@@ -93,13 +93,15 @@ func TestSwitches(t *testing.T) {
 		{"trust", sim.Siege, sim.Switches{NoTrust: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := run(t, sim.Scenario{Run: c.scenario}, sim.Tiny, *seed, c.off)
-			if len(r.Failures) == 0 {
-				t.Errorf("scenario %s holds without %s", r.Scenario, c.name)
+			// Chance may help a run, but not one after the other.
+			for s := *seed; s < *seed+3; s++ {
+				r := run(t, sim.Scenario{Run: c.scenario}, sim.Tiny, s, c.off)
+				if len(r.Failures) > 0 {
+					t.Logf("%s, seed %d: %q", r.Scenario, s, r.Failures)
+					return
+				}
 			}
-			for _, f := range r.Failures {
-				t.Log(f)
-			}
+			t.Errorf("the scenario holds without %s", c.name)
 		})
 	}
 }
