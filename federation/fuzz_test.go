@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/draeder/peerservers/federation/derive"
+	"github.com/draeder/peerservers/federation/filter"
 	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/tracker"
@@ -59,12 +60,20 @@ func FuzzLinkFrames(f *testing.F) {
 	seed(join, offer, answer, refused)
 	seed(offer, bad, join, frame.AppendLeave(nil, []byte("swarm")), offer)
 	seed(records, frame.AppendBye(nil, frame.CodeDuplicate))
-	seed([]byte{0xfa, 0x07, 1, 1}, nil, bytes.Repeat([]byte{0xff}, 40))
-
+	// The keys of the link are all zero here: this names its swarm.
 	network, err := derive.New("fuzz", nil)
 	if err != nil {
 		f.Fatal(err)
 	}
+	census, k := frame.AppendCensus(nil, 1<<40), filter.Key{}
+	name := k.Generation(0).Name(filter.Key(network.BucketKey()).Bucket("swarm"), "swarm")
+	part := filter.Append(nil, []uint64{k.Generation(1).Sum("swarm")})
+	whole := frame.AppendFilter(nil, &frame.Filter{Generation: 1, To: filter.Buckets, Data: part})
+	empty := frame.AppendFilter(nil, &frame.Filter{Generation: 2, From: 5, To: 5, Data: part[:2]})
+	seed(census, whole, empty, census, whole)
+	seed(frame.AppendNames(nil, []uint64{name, 1, name}), join, offer, frame.AppendLeave(nil, []byte("swarm")), frame.AppendNames(nil, []uint64{name}))
+	seed([]byte{0xfa, 0x07, 1, 1}, nil, bytes.Repeat([]byte{0xff}, 40))
+
 	f.Fuzz(func(t *testing.T, script []byte) {
 		watch := NewWatcher()
 		tr, err := tracker.New(tracker.Config{Shards: 1, Watcher: watch})

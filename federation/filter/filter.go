@@ -23,10 +23,10 @@
 // at most MaxPart swarms, and every part is complete in itself: it is looked
 // through when it comes and thrown away, so that a refresh, however large it
 // says it is, takes memory for one part, and parts may come twice, late, or in
-// any order. A name carries its swarm's bucket in the upper 10 bits in place of
+// any order. A name carries its swarm's bucket in the upper 12 bits in place of
 // those of the sum, so that its receiver looks through one bucket, not through
 // all of its swarms. The price: receivers of names that compare notes learn
-// these 10 bits of swarms that they do not know.
+// these 12 bits of swarms that they do not know.
 //
 // # Why Golomb-Rice
 //
@@ -70,7 +70,8 @@ const (
 	// MaxBytes is the largest encoded part.
 	MaxBytes = headerMax + (MaxPart*(1+remainder)+MaxPart*Odds>>remainder+7)/8
 
-	bucketBits = 10
+	// 200,000 swarms make 49 a bucket, to be looked through for each name.
+	bucketBits = 12
 	version    = 1
 	// remainder is how many bits of a difference are written as they are: what
 	// is best for differences around Odds.

@@ -204,7 +204,7 @@ func TestKeysPart(t *testing.T) {
 		at := network.Bucket(ih)
 		count[at]++
 		name := a.Name(at, ih)
-		if filter.BucketOf(name) != at || name<<10 != a.Sum(ih)<<10 {
+		if filter.BucketOf(name) != at || name<<12 != a.Sum(ih)<<12 {
 			t.Fatalf("%x in bucket %d", name, at)
 		}
 	}

@@ -125,8 +125,9 @@ func (m *Mesh) checkNodes() error {
 func (m *Mesh) checkTalk() error {
 	found := 0
 	for i, b := range m.buckets {
-		for j, s := range b {
-			if s.bucket != i || s.inBucket != j || m.swarms[s.infoHash] != s {
+		for j, e := range b {
+			s := e.s
+			if e.infoHash != s.infoHash || s.bucket != i || s.inBucket != j || m.swarms[s.infoHash] != s {
 				return errors.New("swarm in the wrong place of its bucket")
 			}
 			found++

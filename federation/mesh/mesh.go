@@ -231,10 +231,10 @@ type Mesh struct {
 	askRing  []askPlace
 	askCount int
 
-	buckets      [][]*swarm // by filter.Key.Bucket
-	news         []*swarm   // new ones, for linked nodes
-	newsBase     uint64     // the place of the first of them
-	talk         task       // the next round of naming
+	buckets      [][]bucketed // by filter.Key.Bucket
+	news         []*swarm     // new ones, for linked nodes
+	newsBase     uint64       // the place of the first of them
+	talk         task         // the next round of naming
 	talked       time.Duration
 	filterTokens bucket
 	speakers     int // linked nodes that understand names
@@ -268,7 +268,7 @@ func New(cfg Config, now time.Duration, unix int64) *Mesh {
 		askers:   make(map[string]*askers),
 		searches: make(map[uint64]*search),
 		dials:    make(map[uint64]*dial),
-		buckets:  make([][]*swarm, filter.Buckets),
+		buckets:  make([][]bucketed, filter.Buckets),
 		talked:   now - nameGather,
 	}
 	m.talk.run = m.tell

@@ -135,13 +135,19 @@ func (m *Mesh) silenced(n *node) {
 	n.filterFree = min(n.filterFree, n.filtered+relinkPause)
 }
 
+// bucketed is a swarm in its bucket, with what is looked at for each name.
+type bucketed struct {
+	infoHash string
+	s        *swarm
+}
+
 // enterBucket makes s findable by its name, and tells linked nodes its name
 // soon.
 func (m *Mesh) enterBucket(s *swarm) {
 	s.bucket = m.cfg.BucketKey.Bucket(s.infoHash)
 	b := &m.buckets[s.bucket]
 	s.inBucket = len(*b)
-	*b = append(*b, s)
+	*b = append(*b, bucketed{s.infoHash, s})
 	if m.speakers == 0 {
 		return
 	}
@@ -156,8 +162,8 @@ func (m *Mesh) leaveBucket(s *swarm) {
 	b := m.buckets[s.bucket]
 	last := len(b) - 1
 	b[s.inBucket] = b[last]
-	b[s.inBucket].inBucket = s.inBucket
-	b[last] = nil
+	b[s.inBucket].s.inBucket = s.inBucket
+	b[last] = bucketed{}
 	m.buckets[s.bucket] = b[:last]
 }
 
@@ -249,8 +255,8 @@ func (m *Mesh) knows(s *swarm, n *node) bool {
 
 // Bucket appends the info hashes of the swarms in a bucket of package filter.
 func (m *Mesh) Bucket(bucket int, buf []string) []string {
-	for _, s := range m.buckets[bucket] {
-		buf = append(buf, s.infoHash)
+	for _, e := range m.buckets[bucket] {
+		buf = append(buf, e.infoHash)
 	}
 	return buf
 }
@@ -298,11 +304,11 @@ func (m *Mesh) Named(now time.Duration, key Key, k filter.Key, names []uint64) (
 	}
 	for _, name := range names {
 		bucket := filter.BucketOf(name)
-		for _, s := range m.buckets[bucket] {
+		for _, e := range m.buckets[bucket] {
 			looked++
-			if k.Name(bucket, s.infoHash) == name {
+			if k.Name(bucket, e.infoHash) == name {
 				m.stats.Named++
-				m.named(s, n)
+				m.named(e.s, n)
 				break
 			}
 		}

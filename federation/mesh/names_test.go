@@ -106,7 +106,7 @@ func TestWhatIsNoNameIsNotAnswered(t *testing.T) {
 		for bit := range 64 {
 			names = append(names, good^1<<bit)
 		}
-		names = append(names, 0, ^uint64(0), uint64(i)<<54)
+		names = append(names, 0, ^uint64(0), uint64(i)<<52)
 	}
 	s.m.Named(s.now, key(1), theirs(1), names)
 	s.to(s.now + time.Minute)

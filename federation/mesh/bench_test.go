@@ -1,0 +1,28 @@
+package mesh
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/draeder/peerservers/federation/filter"
+)
+
+// BenchmarkNamed is what a name costs that fits none of as many swarms as a
+// node has by default at most.
+func BenchmarkNamed(b *testing.B) {
+	m := New(Config{NoRendezvous: true, Rand: rand.New(rand.NewPCG(1, 2))}, 0, noon)
+	for i := range m.cfg.MaxSwarms {
+		m.Touched(0, fmt.Sprintf("%020d", i), alone(1), false)
+	}
+	m.LinkUp(0, key(1), false)
+	m.Advance(0, noon, nil)
+	k := filter.Key{1}
+	names := make([]uint64, 1)
+	r := rand.New(rand.NewPCG(3, 4))
+	b.ReportAllocs()
+	for b.Loop() {
+		names[0] = r.Uint64()
+		m.Named(0, key(1), k, names)
+	}
+}
