@@ -52,6 +52,11 @@ func (r *rate) upTo(now time.Duration, n int) int {
 // meter is what one link has used of its quotas.
 type meter struct {
 	frames, bytes, offers, joins, records, names, parts rate
+	// What names and parts of filters made us look at, in swarms. A few bytes
+	// may ask for a look at all of ours, so that their number alone bounds
+	// nothing. Beyond these they are ignored, and are no fault: the sender does
+	// not know what we have.
+	named, compared rate
 
 	max     int // strikes within a minute
 	strikes int
@@ -67,7 +72,11 @@ func newMeter(q Quota, now time.Duration) meter {
 		records: newRate(0.1, 60, now),
 		names:   newRate(q.Names, q.BurstSeconds, now),
 		parts:   newRate(0.25, 1024, now),
-		max:     q.Strikes,
+
+		named:    newRate(lookedPerName*q.Names, q.BurstSeconds, now),
+		compared: newRate(1<<16, 64, now),
+
+		max: q.Strikes,
 	}
 }
 

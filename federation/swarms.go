@@ -20,8 +20,8 @@ const (
 	// time, to be put into a filter or compared with one.
 	lookAtOnce = 2048
 	// namesPerStep is how many names are looked up under Federation.mu at a
-	// time, and lookedPerName how many swarms that may take until it counts as
-	// one name more: an attacker may crowd a bucket.
+	// time, and lookedPerName how many swarms each of those that a link may send
+	// may have us look at on average: an attacker may crowd a bucket.
 	namesPerStep  = 16
 	lookedPerName = 1024
 )
@@ -165,8 +165,9 @@ func (l *link) onFilter(m *frame.Filter) bool {
 	}
 	k := filter.Key(l.session.RecvKey).Generation(m.Generation)
 	var hashes, hits []string
-	for from := int(m.From); from < int(m.To); {
+	for from := int(m.From); from < int(m.To) && l.quota.compared.has(l.f.now(), 1); {
 		hashes, from = l.f.someBuckets(from, int(m.To), hashes[:0])
+		l.quota.compared.take(l.f.now(), float64(len(hashes)))
 		hits = hits[:0]
 		for _, infoHash := range hashes {
 			if part.Has(k.Sum(infoHash)) {
@@ -186,13 +187,14 @@ func (l *link) onNames(m *frame.Names) bool {
 	}
 	k := filter.Key(l.session.RecvKey).Generation(0)
 	for names := m.Names; len(names) > 0; {
+		if !l.quota.named.has(l.f.now(), 1) {
+			return true // a crowded bucket is not the sender's fault; the rest is left to the directory
+		}
 		n := min(len(names), namesPerStep)
 		looked := 0
 		l.f.step(func(m *mesh.Mesh, now time.Duration) { looked = m.Named(now, l.peer.key, k, names[:n]) })
 		names = names[n:]
-		if !l.quota.names.allow(l.f.now(), float64(looked/lookedPerName)) {
-			return true // a crowded bucket is not the sender's fault; the rest is left to the directory
-		}
+		l.quota.named.take(l.f.now(), float64(looked))
 	}
 	return true
 }

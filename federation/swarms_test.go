@@ -8,6 +8,7 @@ import (
 
 	"github.com/draeder/peerservers/federation/derive"
 	"github.com/draeder/peerservers/federation/filter"
+	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/mesh"
 	"github.com/draeder/peerservers/tracker"
 )
@@ -56,4 +57,84 @@ func BenchmarkFilterOfAMillion(b *testing.B) {
 		held = max(held, time.Since(start))
 	}
 	b.ReportMetric(float64(held.Microseconds()), "µs-locked")
+}
+
+// oneLink is a federation with these swarms and one link, whose clock stands
+// at *now.
+func oneLink(t *testing.T, q Quota, now *time.Duration, swarms int, name func(network derive.Network, i int) string) (*Federation, *link) {
+	t.Helper()
+	watch := NewWatcher()
+	tr, err := tracker.New(tracker.Config{Shards: 1, Watcher: watch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, err := derive.New("one link", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch := time.Unix(1_800_000_000, 0)
+	f, err := New(Config{
+		Key: ed25519.NewKeyFromSeed(make([]byte, 32)), Network: network, Tracker: tr, Watcher: watch, NoRendezvous: true,
+		Quota: q, Now: func() time.Time { return epoch.Add(*now) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range swarms {
+		f.mesh.Touched(0, name(network, i), mesh.SwarmState{Local: 1}, false)
+	}
+	p := &peer{f: f, key: mesh.Key{7}}
+	f.mesh.LinkUp(0, p.key, false)
+	f.mesh.Census(0, p.key, 1)
+	return f, &link{f: f, peer: p, quota: newMeter(f.cfg.Quota, 0), out: newOutbox(false)}
+}
+
+// Whoever crowds a bucket does not make each name a look at all that is in it:
+// looks are bounded, and no fault of who sends names.
+func TestNamesOfACrowdedBucketAreBounded(t *testing.T) {
+	const swarms = 1 << 12
+	last, next := "", 0
+	now := time.Duration(0)
+	f, l := oneLink(t, Quota{Names: 10, BurstSeconds: 1}, &now, swarms, func(network derive.Network, _ int) string {
+		for {
+			next++
+			last = fmt.Sprintf("%020d", next)
+			if filter.Key(network.BucketKey()).Bucket(last) == 0 {
+				return last
+			}
+		}
+	})
+	name := filter.Key(l.session.RecvKey).Generation(0).Name(0, last)
+	const tries = 1000
+	for range tries {
+		now += time.Second / 10
+		if !l.onNames(&frame.Names{Names: []uint64{name}}) || l.quota.strikes > 0 {
+			t.Fatal("a strike for what the sender cannot know")
+		}
+	}
+	// 10 names a second, of lookedPerName swarms each.
+	if most, got := (tries+10)*lookedPerName/swarms+1, f.mesh.Stats().Named; got == 0 || got > uint64(most) {
+		t.Fatalf("%d looks at %d swarms, at most %d were allowed", got, swarms, most)
+	}
+}
+
+// A part of a few bytes may ask for a look at all swarms, so that their number
+// does not bound the work.
+func TestLooksForPartsAreBounded(t *testing.T) {
+	const swarms = 40_000
+	now := time.Duration(0)
+	f, l := oneLink(t, Quota{}, &now, swarms, func(_ derive.Network, i int) string { return fmt.Sprintf("%020d", i) })
+	data := filter.Append(nil, []uint64{1 << 40})
+	first := uint64(0)
+	for range 256 {
+		if !l.onFilter(&frame.Filter{Generation: 1, To: filter.Buckets, Data: data}) || l.quota.strikes > 0 {
+			t.Fatal("a strike within the quota")
+		}
+		if first == 0 {
+			first = f.mesh.Stats().Hits
+		}
+	}
+	if got := f.mesh.Stats().Hits / first; got > 1<<22/swarms+1 {
+		t.Fatalf("all swarms were looked at %d times", got)
+	}
 }
