@@ -130,6 +130,9 @@ func (l *loop) listen(ln *net.TCPListener) error {
 func (l *loop) stopListening() {
 	for _, ln := range l.listeners {
 		if ln.fd >= 0 {
+			// Closing does not end the watch as long as somebody else has the
+			// socket, such as the process that takes over.
+			l.poller.Remove(ln.fd)
 			unix.Close(ln.fd)
 			ln.fd = -1
 			ln.original.Close()

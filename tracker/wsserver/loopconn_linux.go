@@ -246,7 +246,12 @@ func (c *loopConn) due() uint32 {
 			c.missed++
 			l.askPing(c)
 			c.drawPing()
-			until(c.silentAt())
+			if until(c.silentAt()) {
+				// Time jumped, as it does for a process that was stopped. The
+				// client has as long as any other to answer this ping.
+				c.heard = l.tick - uint32(c.missed)*uint32(c.pingAfter)
+				until(c.silentAt())
+			}
 		}
 	case stateLinger:
 		if until(c.heard + ticks(closeTimeout)) {

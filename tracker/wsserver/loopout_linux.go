@@ -43,7 +43,8 @@ func (o *outgoing) left() int {
 func (l *loop) Deliver(to tracker.Sink, m *wire.Message) {
 	c, ok := to.(*loopConn)
 	switch {
-	case !ok:
+	case !ok, c.loop.s != l.s:
+		// Another server's loops, of the same tracker, have the same numbers.
 		to.Deliver(m)
 	case c.loop == l:
 		l.deliver(c, m)
