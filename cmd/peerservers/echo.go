@@ -29,7 +29,7 @@ func (c *echoCommand) Validate() error {
 
 // Run implements kong's run.
 func (c *echoCommand) Run(ctx context.Context, con *console) error {
-	leanHeap()
+	leanHeap(false)
 	server, err := wsserver.New(wsserver.Config{
 		Echo:     true,
 		CertFile: c.TLSCert, KeyFile: c.TLSKey,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -11,9 +12,13 @@ import (
 // a few hundred bytes, which the default would make half as many again.
 const heapGrowth = 15
 
-// leanHeap sets it, unless the operator has set GOGC.
-func leanHeap() {
+// leanHeap sets it, unless the operator has set GOGC. Unless somebody can ask
+// for a profile of the heap, none is kept: it is samples of every connection.
+func leanHeap(profiled bool) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(heapGrowth)
+	}
+	if !profiled {
+		runtime.MemProfileRate = 0
 	}
 }

@@ -15,7 +15,7 @@ import (
 // Run implements kong's run: it makes the parts, joins them, and ends them in
 // turn. ctx ends with SIGTERM.
 func (c *serveCommand) Run(ctx context.Context, con *console) error {
-	leanHeap()
+	leanHeap(c.Admin != "")
 	policy, err := access.New(access.Config{
 		AllowHashes: c.AllowHashes, DenyHashes: c.DenyHashes,
 		AllowOrigins: c.AllowOrigin, DenyOrigins: c.DenyOrigin, DenyEmptyOrigin: c.DenyEmptyOrigin,

@@ -24,9 +24,8 @@ type loopConn struct {
 	request *loopRequest     // nil after the upgrade
 	out     *outgoing        // nil while nothing is unsent
 	in      *partial         // nil while nothing has arrived in part
-	socket  *ipGroup         // its places in the limits, if flagged as held
-	client  *ipGroup
-	tls     tlsstream.Stream // nil without TLS, and until the handshake is over
+	group   *ipGroup         // what its places in the limits count for; nil: no address
+	tls     *secured         // nil without TLS, and until the handshake is over
 	pace    pace
 
 	fd     int32
@@ -66,7 +65,19 @@ const (
 	wantsReset // is to be aborted
 	wasOpen    // has been a client
 	isWarm     // has ciphers, in loop.warm
+	viaProxy   // its socket is a trusted proxy's, which no address counts for
 )
+
+// secured is the TLS of a connection, in one word where an interface takes two.
+type secured struct{ tlsstream.Stream }
+
+// socketPlace is what c's socket counts for in the limits.
+func (c *loopConn) socketPlace() place {
+	if c.is(viaProxy) {
+		return place{nil, c.is(holdsSocket)}
+	}
+	return place{c.group, c.is(holdsSocket)}
+}
 
 func (c *loopConn) is(f connFlags) bool { return c.flags&f != 0 }
 
@@ -351,9 +362,10 @@ func (l *loop) finish(c *loopConn) {
 		unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	unix.Close(int(c.fd))
-	l.s.limits.leaveSocket(&place{c.socket, c.is(holdsSocket)})
+	p := c.socketPlace()
+	l.s.limits.leaveSocket(&p)
 	if c.is(wasOpen) {
-		l.s.limits.leaveConn(&place{c.client, c.is(holdsClient)})
+		l.s.limits.leaveConn(&place{c.group, c.is(holdsClient)})
 		l.s.counts.ended[c.why].Add(1)
 		l.s.live.Done()
 	}

@@ -109,7 +109,10 @@ func (l *loop) accepted(fd int, addr netip.AddrPort) {
 		unix.Close(fd)
 		return
 	}
-	c.socket, c.flags = p.ip, holdsSocket
+	c.group, c.flags = p.ip, holdsSocket
+	if trusted {
+		c.flags |= viaProxy
+	}
 	c.request = &loopRequest{addr: addr, header: trusted && l.s.cfg.ProxyProtocol}
 	l.remind(c, c.heard+ticks(l.s.cfg.HeaderTimeout))
 }
@@ -228,7 +231,7 @@ func (l *loop) grant(c *loopConn, r *http.Request) bool {
 	}
 	s.counts.opened.Add(1)
 	c.request = nil
-	c.client = p.ip
+	c.group = p.ip // the socket's as well, unless it is a proxy's
 	c.flags |= holdsClient | wasOpen
 	c.state = stateOpen
 	c.drawPing()
@@ -276,8 +279,10 @@ const goingAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nCont
 // handOver gives a socket to the portable engine, with what it has read.
 func (l *loop) handOver(c *loopConn, in []byte) {
 	h := handed{
-		fd: int(c.fd), head: bytes.Clone(in), addr: c.request.addr, stream: c.tls,
-		place: place{c.socket, c.is(holdsSocket)},
+		fd: int(c.fd), head: bytes.Clone(in), addr: c.request.addr, place: c.socketPlace(),
+	}
+	if c.tls != nil {
+		h.stream = c.tls.Stream
 	}
 	if c.out.left() > 0 { // of the handshake
 		h.unsent = bytes.Clone(c.out.buf.b[c.out.done:])

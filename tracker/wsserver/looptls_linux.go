@@ -22,8 +22,8 @@ const (
 // beginTLS makes a handshake of what has arrived.
 func (l *loop) beginTLS(c *loopConn, in []byte) {
 	var group netip.Prefix
-	if c.socket != nil {
-		group = c.socket.prefix
+	if c.group != nil {
+		group = c.group.prefix
 	}
 	c.request.handshake = l.s.handshakes.Begin(group, c.handshakeNews)
 	if err := c.request.handshake.Feed(in); err != nil {
@@ -55,7 +55,7 @@ func (l *loop) shake(c *loopConn) {
 		l.leave(c) // after the alert
 		return
 	}
-	c.tls = stream
+	c.tls = &secured{stream}
 	if c.out != nil && c.out.buf != nil {
 		c.out.sealed = len(c.out.buf.b)
 	}
