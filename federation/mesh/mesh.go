@@ -169,7 +169,7 @@ type Config struct {
 	MaxResolves  int     // resolves under way (16)
 	MaxDials     int     // dials under way (16)
 	JoinRate     float64 // joins per second and link (200)
-	JoinBurst    float64 // (4,000)
+	JoinBurst    float64 // (2,700: each side answers the joins of the other, too)
 	NameRate     float64 // swarms named per second and link (400)
 	NameBurst    float64 // (4,000)
 }
@@ -201,7 +201,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxResolves, 16)
 	def(&c.MaxDials, 16)
 	deff(&c.JoinRate, 200)
-	deff(&c.JoinBurst, 4000)
+	deff(&c.JoinBurst, 2700)
 	deff(&c.NameRate, 400)
 	deff(&c.NameBurst, 4000)
 	return c

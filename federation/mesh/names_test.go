@@ -391,3 +391,36 @@ func TestFiltersForAllHaveARate(t *testing.T) {
 		t.Errorf("%d filters for one key, at most %d", same, most)
 	}
 }
+
+// When a link comes back, both sides know what they share and join at the same
+// time, perhaps in another order, so that each answers most joins of the other
+// with one. All of them are within the other's quota: 6,000 joins at once (see
+// federation.Quota), or two large nodes would end every link that they make.
+func TestJoinsOfBothSidesAreWithinAQuota(t *testing.T) {
+	const quota, swarms = 6000, 9000
+	s := newScript(t, Config{NoRendezvous: true})
+	s.m.LinkUp(0, key(1), false)
+	for i := range swarms {
+		s.m.Touched(0, fmt.Sprint("x", i), SwarmState{Local: 1}, true)
+		s.m.Joined(0, key(1), fmt.Sprint("x", i))
+	}
+	s.to(time.Minute)
+	s.m.LinkDown(s.now, key(1))
+	s.m.LinkUp(s.now, key(1), false)
+	s.to(s.now)
+	own := s.of(ActJoin)
+	if len(own) < 1000 {
+		t.Fatalf("%d joins: shares were lost", len(own))
+	}
+	sent := make(map[string]bool)
+	for _, a := range own {
+		sent[a.InfoHash] = true
+	}
+	// The other side's own, as many, with the last ones first.
+	for i := range len(own) {
+		sent[fmt.Sprint("x", swarms-1-i)] = true
+	}
+	if len(sent) > quota {
+		t.Fatalf("%d joins at once", len(sent))
+	}
+}
