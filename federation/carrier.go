@@ -19,12 +19,17 @@ type carrier struct {
 	control [ws.MaxControlFramePayloadSize]byte
 	partial []byte // of a fragmented message, until its last frame
 	inside  bool
+	frames  int // read since somebody counted them and set this to zero
 }
 
 var (
 	errProtocol = errors.New("WebSocket protocol violated")
 	errTooBig   = errors.New("message too big")
 )
+
+// maxPieces is how many frames may come before a message is whole. A frame may
+// be empty, so that the size of the message is no bound.
+const maxPieces = 4096
 
 // keptBuffer is how large a read buffer is kept between messages.
 const keptBuffer = 64 << 10
@@ -80,6 +85,9 @@ func (c *carrier) read(max int) (ws.OpCode, []byte, error) {
 		}
 		if h.Rsv != 0 || h.Masked == c.client || h.OpCode.IsReserved() {
 			return 0, nil, errProtocol
+		}
+		if c.frames++; c.frames > maxPieces {
+			return 0, nil, errTooBig
 		}
 		if h.OpCode.IsControl() {
 			if !h.Fin || h.Length > int64(len(c.control)) {

@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -187,6 +189,31 @@ func TestCarrierRefuses(t *testing.T) {
 	} {
 		if op, _, err := newCarrier(bytesConn{r: bytes.NewReader(c.data)}, nil, c.client).read(100); err == nil {
 			t.Errorf("%s: read as %v", name, op)
+		}
+	}
+}
+
+// Frames that are no message, or little of one, are counted like any others:
+// what a stranger sends must not keep a reader busy at no cost.
+func TestSmallFramesCountAsFrames(t *testing.T) {
+	pieces := func(n int) []byte {
+		b := append([]byte{0x02, 0}, bytes.Repeat([]byte{0x00, 0}, n)...)
+		return append(b, 0x80, 0)
+	}
+	for name, data := range map[string][]byte{
+		"pongs":            bytes.Repeat([]byte{0x8a, 0}, 100_000),
+		"pings":            bytes.Repeat([]byte{0x89, 0}, 100_000),
+		"empty fragments":  bytes.Repeat(pieces(1000), 120),
+		"an endless frame": pieces(100_000),
+	} {
+		now := time.Duration(0)
+		_, l := oneLink(t, Quota{}, &now, 0, nil)
+		r := bytes.NewReader(data)
+		l.conn = bytesConn{r: r}
+		l.car = newCarrier(l.conn, nil, true)
+		err := l.read()
+		if r.Len() == 0 || errors.Is(err, io.EOF) {
+			t.Errorf("%s: all of them were read: %v", name, err)
 		}
 	}
 }

@@ -136,12 +136,17 @@ func (l *link) read() error {
 		if err != nil {
 			return err
 		}
+		count := l.car.frames // one of them is counted with the message
+		l.car.frames = 0
+		if !op.IsControl() {
+			count--
+		}
+		if !l.quota.frames.allow(l.f.now(), float64(count)) && l.strike(strikeQuota) {
+			return errProtocol
+		}
 		switch op {
 		case ws.OpPing:
 			l.out.put(ws.OpPong, msg, true)
-			if !l.quota.frames.allow(l.f.now(), 1) && l.strike(strikeQuota) {
-				return errProtocol
-			}
 		case ws.OpPong:
 		case ws.OpClose:
 			return io.EOF
