@@ -118,7 +118,7 @@ func (l *loop) listen(ln *net.TCPListener) error {
 	if err != nil {
 		return fmt.Errorf("listener %v: %w", ln.Addr(), err)
 	}
-	if err := l.poller.Add(fd, uint64(listenerEvent|len(l.listeners)), epoll.Readable); err != nil {
+	if err := l.poller.Add(fd, listenerEvent|uint64(len(l.listeners)), epoll.Readable); err != nil {
 		unix.Close(fd)
 		return err
 	}

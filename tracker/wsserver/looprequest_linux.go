@@ -70,7 +70,7 @@ func (l *loop) unrest() {
 func (l *loop) setListening(events uint32) {
 	for i, ln := range l.listeners {
 		if ln.fd >= 0 {
-			l.poller.Modify(ln.fd, uint64(listenerEvent|i), events)
+			l.poller.Modify(ln.fd, listenerEvent|uint64(i), events)
 		}
 	}
 }
