@@ -343,7 +343,8 @@ func TestSilentTableFallsBack(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Minute)
-		if n.GoodNodes() < 20 {
+		// Buckets of 8, ids drawn at random: 17 to 29 of the 40 find room.
+		if n.GoodNodes() < 15 {
 			t.Fatalf("only %d nodes; the test proves nothing", n.GoodNodes())
 		}
 		closeAll(t, others...)

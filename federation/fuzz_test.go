@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -206,7 +207,7 @@ func TestSmallFramesCountAsFrames(t *testing.T) {
 		"empty fragments":  bytes.Repeat(pieces(1000), 120),
 		"an endless frame": pieces(100_000),
 	} {
-		now := time.Duration(0)
+		var now atomic.Int64
 		_, l := oneLink(t, Quota{}, &now, 0, nil)
 		r := bytes.NewReader(data)
 		l.conn = bytesConn{r: r}

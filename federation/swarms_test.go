@@ -3,6 +3,7 @@ package federation
 import (
 	"crypto/ed25519"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,8 +61,8 @@ func BenchmarkFilterOfAMillion(b *testing.B) {
 }
 
 // oneLink is a federation with these swarms and one link, whose clock stands
-// at *now.
-func oneLink(t *testing.T, q Quota, now *time.Duration, swarms int, name func(network derive.Network, i int) string) (*Federation, *link) {
+// at now, in nanoseconds.
+func oneLink(t *testing.T, q Quota, now *atomic.Int64, swarms int, name func(network derive.Network, i int) string) (*Federation, *link) {
 	t.Helper()
 	watch := NewWatcher()
 	tr, err := tracker.New(tracker.Config{Shards: 1, Watcher: watch})
@@ -75,7 +76,7 @@ func oneLink(t *testing.T, q Quota, now *time.Duration, swarms int, name func(ne
 	epoch := time.Unix(1_800_000_000, 0)
 	f, err := New(Config{
 		Key: ed25519.NewKeyFromSeed(make([]byte, 32)), Network: network, Tracker: tr, Watcher: watch, NoRendezvous: true,
-		Quota: q, Now: func() time.Time { return epoch.Add(*now) },
+		Quota: q, Now: func() time.Time { return epoch.Add(time.Duration(now.Load())) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +95,7 @@ func oneLink(t *testing.T, q Quota, now *time.Duration, swarms int, name func(ne
 func TestNamesOfACrowdedBucketAreBounded(t *testing.T) {
 	const swarms = 1 << 12
 	last, next := "", 0
-	now := time.Duration(0)
+	var now atomic.Int64 // searches under way ask for it too
 	f, l := oneLink(t, Quota{Names: 10, BurstSeconds: 1}, &now, swarms, func(network derive.Network, _ int) string {
 		for {
 			next++
@@ -107,13 +108,14 @@ func TestNamesOfACrowdedBucketAreBounded(t *testing.T) {
 	name := filter.Key(l.session.RecvKey).Generation(0).Name(0, last)
 	const tries = 1000
 	for range tries {
-		now += time.Second / 10
+		now.Add(int64(time.Second / 10))
 		if !l.onNames(&frame.Names{Names: []uint64{name}}) || l.quota.strikes > 0 {
 			t.Fatal("a strike for what the sender cannot know")
 		}
 	}
+	got := meshStats(f).Named
 	// 10 names a second, of lookedPerName swarms each.
-	if most, got := (tries+10)*lookedPerName/swarms+1, f.mesh.Stats().Named; got == 0 || got > uint64(most) {
+	if most := (tries+10)*lookedPerName/swarms + 1; got == 0 || got > uint64(most) {
 		t.Fatalf("%d looks at %d swarms, at most %d were allowed", got, swarms, most)
 	}
 }
@@ -122,7 +124,7 @@ func TestNamesOfACrowdedBucketAreBounded(t *testing.T) {
 // does not bound the work.
 func TestLooksForPartsAreBounded(t *testing.T) {
 	const swarms = 40_000
-	now := time.Duration(0)
+	var now atomic.Int64 // searches under way ask for it too
 	f, l := oneLink(t, Quota{}, &now, swarms, func(_ derive.Network, i int) string { return fmt.Sprintf("%020d", i) })
 	data := filter.Append(nil, []uint64{1 << 40})
 	first := uint64(0)
@@ -131,10 +133,17 @@ func TestLooksForPartsAreBounded(t *testing.T) {
 			t.Fatal("a strike within the quota")
 		}
 		if first == 0 {
-			first = f.mesh.Stats().Hits
+			first = meshStats(f).Hits
 		}
 	}
-	if got := f.mesh.Stats().Hits / first; got > 1<<22/swarms+1 {
+	if got := meshStats(f).Hits / first; got > 1<<22/swarms+1 {
 		t.Fatalf("all swarms were looked at %d times", got)
 	}
+}
+
+// meshStats reads what searches under way may be writing.
+func meshStats(f *Federation) mesh.Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mesh.Stats()
 }
