@@ -111,7 +111,7 @@ func (n *Node) isSelf(addr netip.AddrPort) bool {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	us, ok := n.external.address()
+	us, ok := n.external.address(time.Now())
 	return ok && addr == us
 }
 

@@ -368,7 +368,7 @@ func TestNobodyFindsItself(t *testing.T) {
 			n.mu.Lock()
 			n.peers.announce(time.Now(), nodeID(testTarget(1)), netip.MustParseAddrPort(addr))
 			for i := range 3 { // that many say that we are behind 5.4.0.1
-				n.external.note(netip.AddrPortFrom(netip.AddrFrom4([4]byte{6, 1, byte(i), 1}), 0), netip.MustParseAddrPort("5.4.0.1:7000"))
+				n.external.note(time.Now(), netip.AddrPortFrom(netip.AddrFrom4([4]byte{6, 1, byte(i), 1}), 0), netip.MustParseAddrPort("5.4.0.1:7000"))
 			}
 			n.mu.Unlock()
 			reported := false

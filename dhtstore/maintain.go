@@ -80,6 +80,11 @@ func (n *Node) maintain(ctx context.Context) {
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
+		case <-n.wake:
+			t.Stop()
+			// Who is asked for our own place, and finds us answering, names us
+			// to those who look there.
+			n.findNodes(ctx, n.table.self, nil)
 		case <-ctx.Done():
 			t.Stop()
 			return

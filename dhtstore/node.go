@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anacrolix/dht/v2"
@@ -32,6 +33,9 @@ type Node struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	formed chan struct{} // closed when somebody answers for the first time
+	wake   chan struct{} // tells maintain that others shall hear of us
+
+	readOnly atomic.Bool
 
 	// Owned by the reader, in respond: the reply being made.
 	out []byte
@@ -118,16 +122,17 @@ func start(cfg Config, conn net.PacketConn, saved *savedState) (*Node, error) {
 		puts:     newPerHost(rateLimit{10.0 / 60, 10}, rateLimit{10, 100}),
 		pingEach: newPerHost(rateLimit{1.0 / 60, 1}, rateLimit{1, 2}),
 	}
-	n.formed = make(chan struct{})
+	n.readOnly.Store(cfg.ReadOnly)
+	n.formed, n.wake = make(chan struct{}), make(chan struct{}, 1)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.guard = newGuard(conn, &n.counts, cfg.usable)
 	n.guard.onQuery = n.answer
+	n.guard.readOnly = n.readOnly.Load
 
 	server, err := dht.NewServer(&dht.ServerConfig{
 		NodeId:     krpc.ID(self),
 		NoSecurity: true, // ours to judge
 		Conn:       n.guard,
-		Passive:    cfg.ReadOnly, // adds "ro" to queries
 		// No query gets as far as this.
 		OnQuery:          func(*krpc.Msg, net.Addr) bool { return false },
 		StartingNodes:    func() ([]dht.Addr, error) { return nil, nil },
@@ -167,6 +172,17 @@ func makeID(former nodeID, public netip.Addr) nodeID {
 	id := krpc.RandomNodeID()
 	dht.SecureNodeId(&id, net.IP(public.AsSlice()))
 	return nodeID(id)
+}
+
+// SetReadOnly makes the node ask only, as [Config.ReadOnly] does from the
+// start, or answer as well. One that begins to answer makes itself known.
+func (n *Node) SetReadOnly(yes bool) {
+	if n.readOnly.Swap(yes) && !yes {
+		select {
+		case n.wake <- struct{}{}:
+		default: // told already
+		}
+	}
 }
 
 // LocalAddr is the address that the node listens on.
@@ -256,7 +272,7 @@ func (n *Node) query(ctx context.Context, addr netip.AddrPort, m method, args kr
 	n.counts.inc(countAnswered)
 	n.table.answered(now, contact{nodeID(reply.R.ID), addr})
 	if ext, ok := replyExternal(&reply); ok {
-		n.external.note(host(addr), ext)
+		n.external.note(now, addr, ext)
 	}
 	return &reply, nil
 }
@@ -287,37 +303,4 @@ func (n *Node) verify(c contact) {
 func replyExternal(m *krpc.Msg) (netip.AddrPort, bool) {
 	ip, ok := netip.AddrFromSlice(m.IP.IP)
 	return netip.AddrPortFrom(ip, uint16(m.IP.Port)), ok && m.IP.Port != 0
-}
-
-// votes collects what others say our address is.
-type votes struct {
-	last [16]vote
-	next int
-}
-
-type vote struct{ from, says netip.AddrPort }
-
-func (v *votes) note(from, says netip.AddrPort) {
-	for i := range v.last {
-		if v.last[i].from == from {
-			v.last[i].says = says
-			return
-		}
-	}
-	v.last[v.next] = vote{from, says}
-	v.next = (v.next + 1) % len(v.last)
-}
-
-// address is the address that at least 3 others agree on, if any.
-func (v *votes) address() (netip.AddrPort, bool) {
-	count := make(map[netip.AddrPort]int)
-	for _, x := range v.last {
-		if !x.says.IsValid() {
-			continue
-		}
-		if count[x.says]++; count[x.says] >= 3 {
-			return x.says, true
-		}
-	}
-	return netip.AddrPort{}, false
 }

@@ -170,7 +170,7 @@ func (n *Node) save() error {
 		n.saved = good
 	}
 	j := stateJSON{Version: 1, ID: hex.EncodeToString(n.table.self[:])}
-	if us, ok := n.external.address(); ok && isPublic(us.Addr()) {
+	if us, ok := n.external.address(now); ok && isPublic(us.Addr()) {
 		j.External = us.Addr()
 	}
 	for _, c := range n.saved {

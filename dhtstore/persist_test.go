@@ -113,12 +113,4 @@ func TestIDFitsThePublicAddress(t *testing.T) {
 	if makeID(nodeID{}, netip.Addr{}) == (nodeID{}) {
 		t.Error("no id")
 	}
-	var v votes
-	for i := range 5 {
-		if us, ok := v.address(); ok != (i >= 3) {
-			t.Errorf("after %d votes: %v %v", i, us, ok)
-		}
-		v.note(netip.AddrPortFrom(netip.AddrFrom4([4]byte{5, 1, 1, byte(i)}), 0), at)
-		v.note(netip.AddrPortFrom(netip.AddrFrom4([4]byte{5, 1, 1, byte(i)}), 0), at) // counts once
-	}
 }

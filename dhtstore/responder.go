@@ -55,7 +55,7 @@ func (n *Node) respond(now time.Time, m *message, size int, from netip.AddrPort)
 	case !n.incoming.allow(now, from):
 		n.counts.inc(countDropRate)
 		return nil
-	case n.cfg.ReadOnly:
+	case n.readOnly.Load():
 		return nil // BEP 43
 	case !n.replies.allow(now, replyLimit()):
 		n.counts.inc(countDropReplies)

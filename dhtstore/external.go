@@ -1,0 +1,91 @@
+package dhtstore
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+const (
+	// maxVotes bounds how many networks have a say about our address.
+	maxVotes = 32
+	// voteExpiry is longer than any node that lives stays unasked.
+	voteExpiry = 30 * time.Minute
+	// votesNeeded make an address ours.
+	votesNeeded = 3
+)
+
+// External is an address at which others see this node's DHT socket.
+type External struct {
+	Addr netip.AddrPort
+	// Networks says how many networks (IPv4 /24; a private address and port
+	// count as one) have a node that said so when it last answered, within the
+	// last half hour.
+	Networks int
+}
+
+// External returns what others say about this node's address, the most often
+// said first. They may lie, and a NAT may give each of them another port.
+func (n *Node) External() []External {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.external.count(time.Now())
+}
+
+// votes collects what others say our address is: one vote a network, and as
+// they come in answers to our own queries only, nobody votes unasked. The
+// oldest gives way.
+type votes struct {
+	last [maxVotes]vote
+}
+
+type vote struct {
+	network netip.AddrPort
+	says    netip.AddrPort
+	at      time.Time
+}
+
+func (v *votes) note(now time.Time, from, says netip.AddrPort) {
+	network := subnet(from)
+	oldest := &v.last[0]
+	for i := range v.last {
+		x := &v.last[i]
+		if x.network == network {
+			oldest = x
+			break
+		}
+		if x.at.Before(oldest.at) {
+			oldest = x
+		}
+	}
+	*oldest = vote{network, says, now}
+}
+
+// count returns the addresses voted for, the most votes first.
+func (v *votes) count(now time.Time) []External {
+	var out []External
+	for _, x := range v.last {
+		if !x.says.IsValid() || now.Sub(x.at) > voteExpiry {
+			continue
+		}
+		i := slices.IndexFunc(out, func(e External) bool { return e.Addr == x.says })
+		if i < 0 {
+			i = len(out)
+			out = append(out, External{Addr: x.says})
+		}
+		out[i].Networks++
+	}
+	slices.SortFunc(out, func(a, b External) int {
+		return cmp.Or(cmp.Compare(b.Networks, a.Networks), a.Addr.Compare(b.Addr))
+	})
+	return out
+}
+
+// address is the address that most networks name, if enough do.
+func (v *votes) address(now time.Time) (netip.AddrPort, bool) {
+	if all := v.count(now); len(all) > 0 && all[0].Networks >= votesNeeded {
+		return all[0].Addr, true
+	}
+	return netip.AddrPort{}, false
+}
