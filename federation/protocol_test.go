@@ -195,6 +195,10 @@ func swarmExamples(t *testing.T) []docExample {
 	}
 }
 
+func seenExamples() []docExample {
+	return []docExample{{"a frame that says 203.0.113.7", docHex(frame.AppendSeen(nil, []byte{203, 0, 113, 7}))}}
+}
+
 func limitExamples(t *testing.T) (all []docExample) {
 	names := map[string]string{
 		"MaxFrame": "frame", "MaxID": "info hash, peer id", "MaxOfferID": "offer id", "MaxPayload": "payload", "MaxOffers": "offers in a frame",
@@ -300,6 +304,7 @@ func TestProtocolDocument(t *testing.T) {
 	blocks := 0
 	for name, all := range map[string][]docExample{
 		"network": networkExamples(t), "targets": targetExamples(t), "record": recordExamples(t), "handshake": handshakeExamples(t), "tags": tagExamples(t), "swarms": swarmExamples(t),
+		"seen": seenExamples(),
 	} {
 		want[name] = "```vectors\n" + docBlock(all) + "\n```\n"
 		blocks++

@@ -38,6 +38,8 @@ func Append(dst []byte, f *Frame) []byte {
 		return AppendFilter(dst, &f.Filter)
 	case KindNames:
 		return AppendNames(dst, f.Names.Names)
+	case KindSeen:
+		return AppendSeen(dst, f.Seen.Address)
 	}
 	return dst
 }
@@ -103,6 +105,11 @@ func AppendFilter(dst []byte, m *Filter) []byte {
 // AppendNames appends a names frame.
 func AppendNames(dst []byte, names []uint64) []byte {
 	return appendTags(header(dst, KindNames, sizeTags(names)), 1, names)
+}
+
+// AppendSeen appends a seen frame.
+func AppendSeen(dst []byte, address []byte) []byte {
+	return appendBytes(header(dst, KindSeen, sizeBytes(address)), 1, address)
 }
 
 // Every field number of the schema is below 16, hence every tag one byte.

@@ -59,6 +59,8 @@ func (f *Frame) message(b []byte, l *Limits) Fault {
 		return f.Filter.decode(b, l)
 	case KindNames:
 		return f.Names.decode(b, l)
+	case KindSeen:
+		return f.Seen.decode(b)
 	default:
 		return f.Bye.decode(b)
 	}

@@ -33,16 +33,17 @@ const (
 	KindCensus
 	KindFilter
 	KindNames
+	KindSeen
 )
 
 // Kinds is how many kinds there are, for arrays of counters.
-const Kinds = int(KindNames) + 1
+const Kinds = int(KindSeen) + 1
 
 // String is a fixed label, fit for a metric.
 func (k Kind) String() string {
 	names := [Kinds]string{
 		"unknown", "hello", "hello_reply", "proof", "join", "leave", "offers", "answer", "refused", "records", "bye",
-		"census", "filter", "names",
+		"census", "filter", "names", "seen",
 	}
 	if int(k) >= Kinds {
 		k = KindUnknown
@@ -67,6 +68,7 @@ type Frame struct {
 	Census     Census
 	Filter     Filter
 	Names      Names
+	Seen       Seen
 }
 
 // Hello opens the handshake; the dialler sends it.
@@ -219,6 +221,11 @@ type Names struct {
 	Names []uint64
 }
 
+// Seen tells the receiver at which IP address the sender sees it.
+type Seen struct {
+	Address []byte // 4 bytes, or 16
+}
+
 // Limits bound what Decode accepts, in bytes or in elements.
 type Limits struct {
 	// MaxFrame is the largest frame (1.5 MiB: MaxOffers full offers).
@@ -294,16 +301,18 @@ const (
 	FaultFilter
 	// FaultNames: too many names.
 	FaultNames
+	// FaultAddress: longer than any IP address.
+	FaultAddress
 )
 
 // Faults is how many faults there are, for arrays of counters.
-const Faults = int(FaultNames) + 1
+const Faults = int(FaultAddress) + 1
 
 // Error is a fixed label, fit for a metric.
 func (f Fault) Error() string {
 	names := [Faults]string{
 		"none", "malformed", "frame too large", "two messages", "text", "handshake field", "id", "payload", "offers", "tags", "records",
-		"filter part", "swarm names",
+		"filter part", "swarm names", "address",
 	}
 	if int(f) >= Faults {
 		f = 0

@@ -66,6 +66,7 @@ func TestLimits(t *testing.T) {
 		{"record key", message(9, field(1, field(1, of(64)))), message(9, field(1, field(1, of(65)))), frame.FaultRecords},
 		{"filter part", message(12, field(4, of(21_636))), message(12, field(4, of(21_637))), frame.FaultFilter},
 		{"names", message(13, field(1, of(4096))), message(13, field(1, of(4104))), frame.FaultNames},
+		{"seen", message(14, field(1, of(16))), message(14, field(1, of(17))), frame.FaultAddress},
 		{"names cut", message(13, field(1, of(8))), message(13, field(1, of(9))), frame.FaultMalformed},
 		{"frame", field(99, of(l.MaxFrame-5)), field(99, of(l.MaxFrame)), frame.FaultFrame},
 		{"messages", message(10), append(message(10), message(5)...), frame.FaultTwoMessages},
@@ -123,7 +124,7 @@ func TestLaterFieldsAreSkipped(t *testing.T) {
 }
 
 func TestLaterMessagesAreIgnored(t *testing.T) {
-	for _, b := range [][]byte{nil, message(14, []byte("later")), field(4000, nil), number(4, 1)} {
+	for _, b := range [][]byte{nil, message(15, []byte("later")), field(4000, nil), number(4, 1)} {
 		f := frame.Frame{Kind: frame.KindBye}
 		if err := f.Decode(b, frame.DefaultLimits()); err != nil || f.Kind != frame.KindUnknown {
 			t.Errorf("%x: %v, %v", b, f.Kind, err)
@@ -229,6 +230,7 @@ func golden() map[string]*frame.Frame {
 		// Three swarms: package filter's TestEncoding has this set.
 		"filter": {Kind: frame.KindFilter, Filter: frame.Filter{Generation: 1, From: 1000, To: 1024, Data: []byte{1, 3, 0x00, 0x51, 0xfc, 0x40}}},
 		"names":  {Kind: frame.KindNames, Names: frame.Names{Names: []uint64{0x0123456789abcdef, 1<<64 - 1}}},
+		"seen":   {Kind: frame.KindSeen, Seen: frame.Seen{Address: []byte{203, 0, 113, 7}}},
 	}
 }
 

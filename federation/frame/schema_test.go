@@ -273,6 +273,8 @@ func randomFrame(rnd *rand.Rand) *frame.Frame {
 		f.Filter = frame.Filter{Generation: uint32(number()), From: uint32(number()), To: uint32(number()), Data: blob(21_636)}
 	case frame.KindNames:
 		f.Names.Names = tags(512)
+	case frame.KindSeen:
+		f.Seen.Address = blob(16)
 	}
 	return f
 }

@@ -1,6 +1,7 @@
 package frame
 
-// What two nodes tell each other of the swarms that they may have in common.
+// What two nodes tell each other of the swarms that they may have in common,
+// and of themselves.
 
 func (m *Census) decode(b []byte) Fault {
 	*m = Census{}
@@ -37,6 +38,20 @@ func (m *Names) decode(b []byte, l *Limits) Fault {
 	for r.next() {
 		if r.num == 1 {
 			m.Names = r.fixed(m.Names, l.MaxNames, FaultNames)
+		}
+	}
+	return r.fault
+}
+
+// maxAddress is the length of an IPv6 address.
+const maxAddress = 16
+
+func (m *Seen) decode(b []byte) Fault {
+	*m = Seen{}
+	r := reader{rest: b}
+	for r.next() {
+		if r.num == 1 {
+			m.Address = r.bytes(m.Address, maxAddress, FaultAddress)
 		}
 	}
 	return r.fault

@@ -46,6 +46,8 @@ const (
 	CapIPv6
 	// CapLeaf: it cannot be dialled.
 	CapLeaf
+	// CapUnverified: it guessed its URLs, and nobody has dialled it there yet.
+	CapUnverified
 )
 
 // Record is a node record's contents.
