@@ -27,12 +27,14 @@ const (
 	// followTries is how often an address that does not answer is asked for a
 	// swarm that has company already. It may be a node that is just starting,
 	// and nothing else would lead to it before the next refresh.
-	followTries = 3
+	followTries = 4
 )
 
 // silentSteps are the pauses before an address that did not answer is asked
-// again: it may belong to a node that is just starting.
-var silentSteps = [...]time.Duration{5e9, 15e9, 60e9, 300e9, badLifetime}
+// again: it may belong to a node that is just starting. The first is short
+// enough that two nodes which start in the same instant, each of which asks the
+// other too soon, introduce their clients within 5 s.
+var silentSteps = [...]time.Duration{2e9, 5e9, 15e9, 60e9, 300e9, badLifetime}
 
 // address is what mesh remembers of an IP:port.
 type address struct {

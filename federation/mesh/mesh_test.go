@@ -290,7 +290,7 @@ func TestSilentAddressesAreAskedAgainSoon(t *testing.T) {
 	s.m.Sighting(s.now, a.ID, addr(1))
 	s.to(s.now)
 	s.m.SearchDone(s.now, a.ID, false)
-	for i, want := range []time.Duration{5 * time.Second, 15 * time.Second, 60 * time.Second} {
+	for i, want := range []time.Duration{2 * time.Second, 5 * time.Second, 15 * time.Second, 60 * time.Second} {
 		s.m.Unresolved(s.now, addr(1), false)
 		from := s.now
 		for s.to(s.now); len(s.of(ActResolve)) == 0; s.to(s.now) {
