@@ -101,6 +101,7 @@ func (c *collector) addServer() {
 	c.gauge("connections", "WebSocket connections of clients.", func(s *snapshot) float64 { return float64(s.server.Conns) })
 	c.gauge("sockets", "Sockets accepted and open.", func(s *snapshot) float64 { return float64(s.server.Sockets) })
 	c.gauge("backlog_bytes", "Bytes not yet sent, over all connections.", func(s *snapshot) float64 { return float64(s.server.Backlog) })
+	c.gauge("incomplete_bytes", "Memory for messages and requests that have arrived in part, over all connections.", func(s *snapshot) float64 { return float64(s.server.Held) })
 	c.counter("connections_opened_total", "WebSocket connections of clients opened.", func(s *snapshot) float64 { return float64(s.server.Opened) })
 	c.counter("frames_received_total", "Messages from clients.", func(s *snapshot) float64 { return float64(s.server.FramesIn) })
 	c.counter("frames_sent_total", "Messages to clients.", func(s *snapshot) float64 { return float64(s.server.FramesOut) })

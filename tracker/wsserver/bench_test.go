@@ -133,7 +133,7 @@ func BenchmarkReader(b *testing.B) {
 	stream := frame(fin|opText, bytes.Repeat([]byte("x"), 10_900))
 	src := bytes.NewReader(stream)
 	var r reader
-	r.init(src, new(fakeControls), new(buffers), 256<<10, nil)
+	r.init(src, new(fakeControls), new(buffers), unbounded(), 256<<10, nil)
 	b.SetBytes(int64(len(stream)))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -100,6 +100,9 @@ func (e engine) start(t testing.TB, change func(*Config, *tracker.Config)) *inst
 		if n := srv.backlog.Load(); n != 0 {
 			t.Errorf("%d bytes of backlog are left over", n)
 		}
+		if n := srv.held.Load(); n != 0 || srv.incoming.list.oldest != nil {
+			t.Errorf("%d bytes are held still of what arrived in part", n)
+		}
 		if conns, sockets := srv.limits.counts(); conns != 0 || len(srv.limits.byIP) != 0 {
 			t.Errorf("%d connections, %d sockets, %d addresses are still counted", conns, sockets, len(srv.limits.byIP))
 		}

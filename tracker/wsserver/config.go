@@ -81,6 +81,10 @@ type Config struct {
 	SoftBacklog, HardBacklog int
 	// TotalBacklog bounds unsent bytes over all connections (512 MiB).
 	TotalBacklog int64
+	// TotalIncomplete bounds the memory for messages and requests that have
+	// arrived in part, over all connections (256 MiB). Beyond it those whose
+	// beginning is the longest ago are closed.
+	TotalIncomplete int64
 
 	// HeaderTimeout is how long a request, TLS included, may take to arrive
 	// (10 s).
@@ -160,6 +164,9 @@ func (c Config) withDefaults() Config {
 	if c.TotalBacklog == 0 {
 		c.TotalBacklog = 512 << 20
 	}
+	if c.TotalIncomplete == 0 {
+		c.TotalIncomplete = 256 << 20
+	}
 	wait := func(p *time.Duration, v time.Duration) {
 		if *p == 0 {
 			*p = v
@@ -222,7 +229,7 @@ func (c Config) Validate() error {
 		bad("the PROXY protocol needs trusted proxies: anybody could claim any address")
 	}
 	if c.MaxConns < 0 || c.MaxConnsPerIP < 0 || c.MaxMessage < 0 || c.SoftBacklog < 0 ||
-		c.HardBacklog < 0 || c.TotalBacklog < 0 {
+		c.HardBacklog < 0 || c.TotalBacklog < 0 || c.TotalIncomplete < 0 {
 		bad("a limit is negative")
 	}
 	if c.HardBacklog != 0 && c.HardBacklog < c.SoftBacklog {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -27,6 +28,7 @@ type conn struct {
 	srv     *Server
 	nc      net.Conn
 	session *tracker.Session // nil with Config.Echo
+	pressed atomic.Bool      // closed for errPressed
 	out     outbox
 	place   place // its part of the limits
 
@@ -175,6 +177,13 @@ func (c *conn) ping(payload []byte) {
 // pong implements controls. That something arrived has been noted.
 func (c *conn) pong() {}
 
+// yield implements holder.
+func (c *conn) yield() {
+	c.pressed.Store(true)
+	c.out.close(statusTryAgainLater, errPressed.reason)
+	c.wake()
+}
+
 // spend implements controls.
 func (c *conn) spend() bool { return c.pace.spend(c.heard.Sub(c.srv.begun)) }
 
@@ -196,6 +205,9 @@ func (c *conn) finish(err error) endReason {
 		return endPeer
 	case errors.Is(err, errClosing):
 		c.linger()
+		if c.pressed.Load() {
+			return endPressed
+		}
 		return endClosed
 	case errors.Is(err, errSilent):
 		return endSilent

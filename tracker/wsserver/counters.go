@@ -44,12 +44,13 @@ const (
 	endUTF8                         // text that is none
 	endPace                         // too many frames that bring nothing
 	endDeflate                      // compressed data that is none
+	endPressed                      // too much was held of messages that had arrived in part
 	numEnds
 )
 
 // String is a fixed label.
 func (r endReason) String() string {
-	return [numEnds]string{"peer", "eof", "read", "write", "closed", "overflow", "silent", "slow_message", "protocol", "too_big", "utf8", "pace", "deflate"}[r]
+	return [numEnds]string{"peer", "eof", "read", "write", "closed", "overflow", "silent", "slow_message", "protocol", "too_big", "utf8", "pace", "deflate", "incomplete_total"}[r]
 }
 
 // refusal is why a socket or a request for a WebSocket was turned away.
@@ -64,12 +65,13 @@ const (
 	refusePath
 	refuseDraining
 	refuseHandshake // no proper request for a WebSocket
+	refusePressed   // too much was held of what had arrived in part
 	numRefusals
 )
 
 // String is a fixed label.
 func (r refusal) String() string {
-	return [numRefusals]string{"sockets", "ip_sockets", "conns", "ip_conns", "origin", "path", "draining", "handshake"}[r]
+	return [numRefusals]string{"sockets", "ip_sockets", "conns", "ip_conns", "origin", "path", "draining", "handshake", "incomplete_total"}[r]
 }
 
 type counters struct {
@@ -91,6 +93,7 @@ type Stats struct {
 	Conns   int   // WebSockets of clients open
 	Sockets int   // sockets accepted and open, those among them
 	Backlog int64 // bytes unsent over all connections
+	Held    int64 // bytes of memory for what has arrived in part
 
 	Opened      int64 // WebSockets of clients
 	FramesIn    int64 // messages
@@ -114,6 +117,7 @@ func (s *Server) Stats() Stats {
 	c := &s.counts
 	st := Stats{
 		Backlog:     s.backlog.Load(),
+		Held:        s.held.Load(),
 		Opened:      c.opened.Load(),
 		FramesIn:    c.framesIn.Load(),
 		BytesIn:     c.bytesIn.Load(),

@@ -3,6 +3,7 @@ package wsserver
 import (
 	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"github.com/gobwas/ws"
 )
@@ -15,6 +16,7 @@ type decoder struct {
 	limit int // of a message
 	pool  *buffers
 	now   uint32 // what a new partial says in since
+	held  holdings
 	free  []*partial
 }
 
@@ -32,7 +34,8 @@ type frames interface {
 
 // partial is the part of a message, or of a frame, that has arrived.
 type partial struct {
-	since uint32 // when its first byte arrived
+	since   uint32 // when its first byte arrived
+	holding holding
 
 	head [ws.MaxHeaderSize]byte // the beginning of a header
 	have int                    // bytes in head
@@ -46,6 +49,9 @@ type partial struct {
 	msg      *buffer // the payload of data frames so far
 	control  [ws.MaxControlFramePayloadSize]byte
 }
+
+// partialBytes is what a partial takes itself.
+const partialBytes = int(unsafe.Sizeof(partial{}))
 
 // clean: nothing is under way.
 func (p *partial) clean() bool { return !p.framed && p.have == 0 && p.op == 0 }
@@ -85,7 +91,7 @@ func (d *decoder) feed(at **partial, in []byte, s frames, agreed deflation) erro
 				return err
 			}
 			if n == 0 {
-				p = d.partial(at)
+				p = d.partial(at, s)
 				p.have = copy(p.head[:], in)
 				return nil
 			}
@@ -106,7 +112,7 @@ func (d *decoder) feed(at **partial, in []byte, s frames, agreed deflation) erro
 		n := int(h.Length)
 		if h.OpCode.IsControl() {
 			if len(in) < n {
-				d.begin(at, h)
+				d.begin(at, s, h)
 				continue
 			}
 			payload := in[:n]
@@ -126,7 +132,7 @@ func (d *decoder) feed(at **partial, in []byte, s frames, agreed deflation) erro
 			return tooBig(d.limit)
 		}
 		if fragmented || !h.Fin || len(in) < n {
-			d.begin(at, h)
+			d.begin(at, s, h)
 			if n == 0 {
 				// more would not be called for what needs no more bytes.
 				if _, err := d.more(at, nil, s); err != nil {
@@ -147,8 +153,8 @@ func (d *decoder) feed(at **partial, in []byte, s frames, agreed deflation) erro
 }
 
 // begin takes down a frame that goes into the connection's partial.
-func (d *decoder) begin(at **partial, h ws.Header) {
-	p := d.partial(at)
+func (d *decoder) begin(at **partial, s frames, h ws.Header) {
+	p := d.partial(at, s)
 	p.framed, p.h, p.done = true, h, 0
 	if h.OpCode == ws.OpText || h.OpCode == ws.OpBinary {
 		p.op, p.deflated = h.OpCode, h.Rsv1()
@@ -172,7 +178,7 @@ func (d *decoder) more(at **partial, in []byte, s frames) (int, error) {
 		d.settle(at)
 		return n, nil
 	}
-	d.collect(p, in[:n])
+	d.collect(p, in[:n], s)
 	if p.done < int(p.h.Length) {
 		return n, nil
 	}
@@ -194,7 +200,7 @@ func (d *decoder) more(at **partial, in []byte, s frames) (int, error) {
 
 // collect appends payload to the message. Memory grows with what has arrived,
 // so that a promise of much costs the client as much.
-func (d *decoder) collect(p *partial, in []byte) {
+func (d *decoder) collect(p *partial, in []byte, s frames) {
 	if len(in) == 0 {
 		return
 	}
@@ -204,6 +210,7 @@ func (d *decoder) collect(p *partial, in []byte) {
 	for len(p.msg.b)+len(in) > cap(p.msg.b) {
 		p.msg = d.pool.grow(p.msg)
 	}
+	d.held.hold(&p.holding, s, partialBytes+cap(p.msg.b))
 	from := len(p.msg.b)
 	p.msg.b = append(p.msg.b, in...)
 	ws.Cipher(p.msg.b[from:], p.h.Mask, p.done)
@@ -211,7 +218,7 @@ func (d *decoder) collect(p *partial, in []byte) {
 }
 
 // partial is the connection's, a new one if there is none.
-func (d *decoder) partial(at **partial) *partial {
+func (d *decoder) partial(at **partial, s frames) *partial {
 	if *at != nil {
 		return *at
 	}
@@ -222,6 +229,7 @@ func (d *decoder) partial(at **partial) *partial {
 		p = new(partial)
 	}
 	p.since = d.now
+	d.held.hold(&p.holding, s, partialBytes)
 	*at = p
 	return p
 }
@@ -240,6 +248,7 @@ func (d *decoder) drop(at **partial) {
 		return
 	}
 	*at = nil
+	d.held.free(&p.holding)
 	d.pool.put(p.msg)
 	if len(d.free) < maxFreePartials {
 		*p = partial{}

@@ -183,6 +183,7 @@ type countFrames struct{ messages int }
 func (c *countFrames) ping([]byte)                           {}
 func (c *countFrames) pong()                                 {}
 func (c *countFrames) spend() bool                           { return true }
+func (c *countFrames) yield()                                {}
 func (c *countFrames) message([]byte, ws.OpCode, bool) error { c.messages++; return nil }
 
 // BenchmarkDecoder is the framing alone: an announce of 11 KB.

@@ -110,6 +110,9 @@ const (
 	// 256 KiB of them.
 	inflateFloor = 4 << 10
 	inflateRatio = 32
+	// inflateMost bounds what is taken of one message for that reason, to 11 ms
+	// of work. An announce of that size after compression has hundreds of offers.
+	inflateMost = 64 << 10
 	// inflateUsual bounds what is allocated before it is seen to be too little.
 	inflateUsual = 64 << 10
 	// maxFinals is how many blocks of a message may say that they are the
@@ -177,6 +180,9 @@ func (s *deflated) rest() bool {
 // inflateRatio.
 func (f *inflater) inflate(dst, payload []byte, limit int) ([]byte, error) {
 	begin := len(dst)
+	if len(payload) > max(inflateMost, limit/4) {
+		return dst, errTooBig
+	}
 	end := begin + min(limit, inflateFloor+inflateRatio*len(payload))
 	f.src = deflated{payload: payload}
 	defer func() { f.src.payload = nil }()

@@ -182,11 +182,12 @@ func TestBombs(t *testing.T) {
 	f := newInflater()
 	bomb := deflateBy(t, 9, strings.Repeat("x", 8<<20))
 	small := deflateBy(t, 9, strings.Repeat("x", inflateFloor))
-	noise := make([]byte, limit/2)
+	noise := make([]byte, limit/5)
 	for i, rng := 0, rand.New(rand.NewPCG(1, 2)); i < len(noise); i++ {
 		noise[i] = byte(rng.Uint32())
 	}
 	mixed := string(noise) + strings.Repeat("x", limit)
+	much := bytes.Repeat(noise, 2)[:inflateMost+1]
 	for name, c := range map[string]struct {
 		payload []byte
 		ok      bool
@@ -194,8 +195,9 @@ func TestBombs(t *testing.T) {
 		"8 MiB of one letter":      {bomb, false},
 		"its beginning":            {bomb[:300], false},
 		"as much as always may be": {small, true},
-		"half noise, and too long": {deflateBy(t, 9, mixed), false},
-		"half noise":               {deflateBy(t, 9, mixed[:limit]), true},
+		"some noise, and too long": {deflateBy(t, 9, mixed), false},
+		"some noise":               {deflateBy(t, 9, mixed[:limit]), true},
+		"too much sent":            {much, false},
 		"one byte too much":        {deflateBy(t, 9, mixed[:limit+1]), false},
 	} {
 		var before, after runtime.MemStats

@@ -58,6 +58,7 @@ type echoModel struct {
 func (m *echoModel) ping(p []byte) { m.pongs = append(m.pongs, string(p)) }
 func (m *echoModel) pong()         {}
 func (m *echoModel) spend() bool   { m.paced++; return true }
+func (m *echoModel) yield()        {}
 
 // engineMessage bounds messages in these tests.
 const engineMessage = 64 << 10
@@ -65,7 +66,7 @@ const engineMessage = 64 << 10
 func newEchoModel(stream []byte, d deflation) *echoModel {
 	m := new(echoModel)
 	var r reader
-	r.init(bytes.NewReader(stream), m, new(buffers), engineMessage, nil)
+	r.init(bytes.NewReader(stream), m, new(buffers), unbounded(), engineMessage, nil)
 	r.deflate = d
 	defer r.drop()
 	for {

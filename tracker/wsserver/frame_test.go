@@ -103,13 +103,14 @@ type fakeControls struct{ log []string }
 func (f *fakeControls) ping(p []byte) { f.log = append(f.log, fmt.Sprintf("ping %x", p)) }
 func (f *fakeControls) pong()         { f.log = append(f.log, "pong") }
 func (f *fakeControls) spend() bool   { return true }
+func (f *fakeControls) yield()        {}
 
 // readAll is what a reader makes of a stream: messages and control frames, and
 // the error in the end.
 func readAll(src io.Reader, limit, ahead int, stream []byte) (log []string, err error) {
 	var r reader
 	var ctl fakeControls
-	r.init(src, &ctl, new(buffers), limit, stream[:ahead])
+	r.init(src, &ctl, new(buffers), unbounded(), limit, stream[:ahead])
 	for {
 		msg, text, err := r.next()
 		log = append(log, ctl.log...)
@@ -188,7 +189,7 @@ func TestReaderDoesNotDependOnPacking(t *testing.T) {
 func TestPromisesCostNothing(t *testing.T) {
 	var r reader
 	head := frame(opText, make([]byte, 250<<10))[:14]
-	r.init(bytes.NewReader(head), new(fakeControls), new(buffers), 256<<10, nil)
+	r.init(bytes.NewReader(head), new(fakeControls), new(buffers), unbounded(), 256<<10, nil)
 	if _, _, err := r.next(); err != io.EOF {
 		t.Fatal(err)
 	}

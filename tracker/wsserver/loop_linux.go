@@ -76,15 +76,17 @@ type loop struct {
 	src  bytes.Reader // for parsing requests
 	text *bufio.Reader
 
-	mail    mailbox
-	staged  []stage // by the order of s.loops
-	number  int     // in s.loops
-	totals  totals
-	pacer   pacer
-	yielded time.Time // when it let others run
-	quit    bool
-	stopped chan struct{} // closed at the end
-	failed  chan<- error
+	mail   mailbox
+	staged []stage // by the order of s.loops
+	number int     // in s.loops
+	totals totals
+	// heldSaid is how much of dec.held is in Server.held.
+	heldSaid int64
+	pacer    pacer
+	yielded  time.Time // when it let others run
+	quit     bool
+	stopped  chan struct{} // closed at the end
+	failed   chan<- error
 }
 
 // loopListener is a listening socket of a loop.
@@ -315,6 +317,10 @@ func (l *loop) publish() {
 	t, c := &l.totals, &l.s.counts
 	if t.unsent != 0 {
 		l.s.backlog.Add(t.unsent)
+	}
+	if n := l.dec.held.bytes; n != l.heldSaid {
+		l.s.held.Add(n - l.heldSaid)
+		l.heldSaid = n
 	}
 	if t.bytesIn != 0 {
 		c.bytesIn.Add(t.bytesIn)

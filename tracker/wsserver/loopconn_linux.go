@@ -61,7 +61,7 @@ const (
 	holdsClient
 	isDirty    // is in loop.dirty
 	wantsWrite // is watched for room to write
-	deaf       // is not watched for what arrives: it has all arrived
+	deaf       // is not watched for what arrives: it has all arrived, or a handshake is full
 	wantsReset // is to be aborted
 	wasOpen    // has been a client
 	isWarm     // has ciphers, in loop.warm
@@ -104,8 +104,10 @@ func (l *loop) readable(c *loopConn) {
 		return
 	}
 	if c.is(deaf) {
-		// It hung up altogether: writing says so.
-		l.soil(c)
+		// It hung up altogether: writing says so, if there is anything to write.
+		if l.soil(c); c.state == stateRequest {
+			l.doom(c, endEOF, true)
+		}
 		return
 	}
 	n, err := epoll.Read(int(c.fd), l.read)
@@ -135,9 +137,25 @@ func (l *loop) hungUp(c *loopConn) {
 func (l *loop) arrived(c *loopConn, in []byte) {
 	if c.tls != nil && c.state <= stateOpen {
 		l.arrivedTLS(c, in)
+	} else {
+		l.arrivedPlain(c, in)
+	}
+	// Other loops' oldest are theirs to close, should they be the ones.
+	for l.s.held.Load()+l.dec.held.bytes-l.heldSaid > l.s.cfg.TotalIncomplete && l.dec.held.oldest != nil {
+		l.dec.held.oldest.owner.yield()
+	}
+}
+
+// yield implements holder.
+func (c *loopConn) yield() {
+	l := c.loop
+	if c.request != nil {
+		l.s.counts.refused[refusePressed].Add(1)
+		l.doom(c, endClosed, true)
+		l.letGo(c.request)
 		return
 	}
-	l.arrivedPlain(c, in)
+	l.fault(c, errPressed)
 }
 
 func (l *loop) arrivedPlain(c *loopConn, in []byte) {

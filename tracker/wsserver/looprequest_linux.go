@@ -21,6 +21,7 @@ type loopRequest struct {
 	header    bool                 // a PROXY header may come first
 	handshake *tlsstream.Handshake // while it is under way
 	head      *buffer              // what has arrived, if not as a whole
+	holding   holding              // of head
 }
 
 // accept takes sockets in.
@@ -121,14 +122,13 @@ func (l *loop) accepted(fd int, addr netip.AddrPort) {
 func (l *loop) requested(c *loopConn, in []byte) {
 	r := c.request
 	if r.handshake != nil {
-		if err := r.handshake.Feed(in); err != nil {
-			l.doom(c, endClosed, false)
-		}
+		l.feedTLS(c, in)
 		return
 	}
 	if r.head != nil {
 		for len(r.head.b)+len(in) > cap(r.head.b) {
 			r.head = l.s.pool.grow(r.head)
+			l.dec.held.hold(&r.holding, c, cap(r.head.b))
 		}
 		r.head.b = append(r.head.b, in...)
 		in = r.head.b
@@ -150,10 +150,17 @@ func (l *loop) requested(c *loopConn, in []byte) {
 	case isPart:
 		if r.head == nil {
 			r.head = l.s.pool.get(len(rest))
+			l.dec.held.hold(&r.holding, c, cap(r.head.b))
 		}
 		r.head.b = append(r.head.b[:0], rest...) // moves it, if that
 		return
 	}
+	l.letGo(r)
+}
+
+// letGo gives up what has arrived of a request.
+func (l *loop) letGo(r *loopRequest) {
+	l.dec.held.free(&r.holding)
 	l.s.pool.put(r.head)
 	r.head = nil
 }
@@ -267,7 +274,7 @@ func (l *loop) forget(c *loopConn) {
 		if r.handshake != nil {
 			r.handshake.Abort()
 		}
-		l.s.pool.put(r.head)
+		l.letGo(r)
 		c.request = nil
 	}
 }

@@ -26,8 +26,20 @@ func (l *loop) beginTLS(c *loopConn, in []byte) {
 		group = c.group.prefix
 	}
 	c.request.handshake = l.s.handshakes.Begin(group, c.handshakeNews)
-	if err := c.request.handshake.Feed(in); err != nil {
+	l.feedTLS(c, in)
+}
+
+// feedTLS gives a handshake what has arrived. What comes after more than it
+// takes for now stays in the kernel.
+func (l *loop) feedTLS(c *loopConn, in []byte) {
+	h := c.request.handshake
+	if err := h.Feed(in); err != nil {
 		l.doom(c, endClosed, false)
+		return
+	}
+	if h.Full() {
+		c.flags |= deaf
+		l.watch(c)
 	}
 }
 
@@ -46,6 +58,10 @@ func (l *loop) shake(c *loopConn) {
 	}
 	l.sealed = r.handshake.Output(l.sealed[:0])
 	l.putSealed(c, l.sealed)
+	if c.is(deaf) && !r.handshake.Full() {
+		c.flags &^= deaf
+		l.watch(c)
+	}
 	done, stream, rest, info, err := r.handshake.Done()
 	if !done {
 		return

@@ -19,6 +19,10 @@ const (
 	firstChunk = smallestBuffer
 )
 
+// statusTryAgainLater is registered for RFC 6455, 7.4: the server has too much to
+// do, and somewhere else or later it may be otherwise.
+const statusTryAgainLater ws.StatusCode = 1013
+
 // closeError is a reason to close the connection with a code.
 type closeError struct {
 	code   ws.StatusCode
@@ -43,6 +47,7 @@ var (
 	errMinimal   = errors.New("length not in its shortest form")
 	errCloseBody = errors.New("close frame with half a status code")
 	errCloseCode = errors.New("invalid status code")
+	errPressed   = &closeError{statusTryAgainLater, "too much arrives in part", endPressed}
 	errPace      = &closeError{ws.StatusPolicyViolation, "too many empty or control frames", endPace}
 )
 
@@ -53,12 +58,14 @@ type controls interface {
 	pong()
 	// spend is asked before each frame that brings nothing: see pace.
 	spend() bool
+	holder
 }
 
 // reader turns a byte stream into messages. It is not safe for concurrent use.
 type reader struct {
 	src   io.Reader
 	pool  *buffers
+	held  *incoming
 	limit int // of a message
 	ctl   controls
 	// deflate is what was agreed on before the first frame.
@@ -71,6 +78,7 @@ type reader struct {
 	// compressed is whether that message is.
 	compressed bool
 	msg        *buffer // what came of it so far, unless it fits buf
+	holding    holding // of msg
 	inflated   *buffer // the whole message, if it was compressed
 	// since is when the first byte of the message begun arrived, zero
 	// between messages.
@@ -79,8 +87,8 @@ type reader struct {
 }
 
 // init begins with bytes that came with the upgrade request.
-func (r *reader) init(src io.Reader, ctl controls, pool *buffers, limit int, ahead []byte) {
-	r.src, r.ctl, r.pool, r.limit = src, ctl, pool, limit
+func (r *reader) init(src io.Reader, ctl controls, pool *buffers, held *incoming, limit int, ahead []byte) {
+	r.src, r.ctl, r.pool, r.held, r.limit = src, ctl, pool, held, limit
 	r.buf = make([]byte, max(idleBuffer, len(ahead)))
 	r.w = copy(r.buf, ahead)
 	r.state = ws.StateServerSide
@@ -180,11 +188,16 @@ func (r *reader) next() (msg []byte, text bool, err error) {
 
 // release gives the last message's buffers back.
 func (r *reader) release() {
-	if !r.state.Fragmented() {
-		r.pool.put(r.msg)
-		r.pool.put(r.inflated)
-		r.msg, r.inflated = nil, nil
+	if !r.state.Fragmented() && (r.msg != nil || r.inflated != nil) {
+		r.letGo()
 	}
+}
+
+func (r *reader) letGo() {
+	r.held.free(&r.holding)
+	r.pool.put(r.msg)
+	r.pool.put(r.inflated)
+	r.msg, r.inflated = nil, nil
 }
 
 // plain is the message that was sent as payload.
@@ -221,9 +234,7 @@ func inflate(pool *buffers, payload []byte, limit int) (*buffer, error) {
 
 // drop gives back what there is, once nothing will be read any more.
 func (r *reader) drop() {
-	r.pool.put(r.msg)
-	r.pool.put(r.inflated)
-	r.msg, r.inflated = nil, nil
+	r.letGo()
 	r.buf = nil
 	r.r, r.w = 0, 0
 }
@@ -272,11 +283,13 @@ func (r *reader) collect(h ws.Header) error {
 	left := int(h.Length)
 	if r.msg == nil {
 		r.msg = r.pool.get(min(left, firstChunk))
+		r.held.hold(&r.holding, r.ctl, cap(r.msg.b))
 	}
 	done := 0
 	for left > 0 {
 		if len(r.msg.b) == cap(r.msg.b) {
 			r.msg = r.pool.grow(r.msg)
+			r.held.hold(&r.holding, r.ctl, cap(r.msg.b))
 		}
 		at := len(r.msg.b)
 		part := r.msg.b[at:min(cap(r.msg.b), at+left)]

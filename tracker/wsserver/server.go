@@ -34,7 +34,11 @@ type Server struct {
 	counts     counters
 	// backlog is what is unsent over all connections.
 	backlog atomic.Int64
-	summary summary
+	// held is the memory for what has arrived in part; incoming has that of
+	// connections without a loop.
+	held     atomic.Int64
+	incoming incoming
+	summary  summary
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -63,6 +67,7 @@ func New(cfg Config) (*Server, error) {
 		drained: make(chan struct{}),
 	}
 	s.begun = s.cfg.Now()
+	s.incoming.limit, s.incoming.total = s.cfg.TotalIncomplete, &s.held
 	s.limits = limits{
 		maxConns: s.cfg.MaxConns, maxPerIP: s.cfg.MaxConnsPerIP, allowPrivate: s.cfg.AllowPrivate,
 		byIP: make(map[netip.Prefix]*ipGroup),

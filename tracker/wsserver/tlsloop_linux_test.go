@@ -1,6 +1,7 @@
 package wsserver
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -86,6 +87,43 @@ func (in *instance) dialCut(conf *tls.Config) (*tls.Conn, *cutConn) {
 		in.t.Fatal(err)
 	}
 	return c, cut
+}
+
+// A client may send as soon as the handshake is over for it, and much, before
+// the server is through with its part: here others compute for as long as it
+// takes until all of that would have been read.
+func TestTLSMuchAtOnce(t *testing.T) {
+	eachTLS(t, func(c *Config) { c.Echo = true }, func(t *testing.T, in *instance, conf *tls.Config) {
+		const clients, messages, size = 8, 10, 50_000
+		var all sync.WaitGroup
+		for i := range clients {
+			all.Go(func() {
+				nc := in.dialTLS(conf)
+				defer nc.Close()
+				nc.SetDeadline(time.Now().Add(patience))
+				p := bytes.Repeat([]byte{byte(i)}, size)
+				go func() {
+					b := []byte(goodRequest)
+					for range messages {
+						b = append(b, frame(fin|opBinary, p)...)
+					}
+					nc.Write(b)
+				}()
+				c := &client{t: t, nc: nc, br: bufio.NewReader(nc)}
+				if res, err := http.ReadResponse(c.br, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+					t.Errorf("%v, %v", res, err)
+					return
+				}
+				for n := range messages {
+					if _, got, err := c.readFrame(); err != nil || !bytes.Equal(got, p) {
+						t.Errorf("message %d: %d bytes, %v", n, len(got), err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+	})
 }
 
 // Streams that are cut anywhere, messages of all sizes, and a close that ends

@@ -96,7 +96,7 @@ func (s *Server) judge(r *http.Request) (tracker.Client, *rejection) {
 func (s *Server) start(nc net.Conn, ahead []byte, who tracker.Client, p place, d deflation) bool {
 	c := &conn{srv: s, nc: nc, place: p}
 	c.out.init(nc, s)
-	c.rd.init(c, c, &s.pool, s.cfg.MaxMessage, ahead)
+	c.rd.init(c, c, &s.pool, &s.incoming, s.cfg.MaxMessage, ahead)
 	c.out.deflate, c.rd.deflate = d, d
 	if !s.cfg.Echo {
 		c.session = s.cfg.Tracker.Open(c, who)

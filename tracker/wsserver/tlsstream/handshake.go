@@ -15,14 +15,16 @@ const (
 	// maxRecord is the longest record that crypto/tls looks at, in whatever
 	// version: it refuses a longer one when it has seen the header.
 	maxRecord = headerLen + 16384 + 2048
-	// maxFed is how much may be fed and not be used yet. A ClientHello and
-	// what a client may send before the server has answered are far less.
+	// maxFed is how much may be fed and not be used yet, and fullAt from where on
+	// nothing should be. A ClientHello is far less; but a client may begin to
+	// send as soon as it has what it needs, when the server is not through yet.
 	maxFed = 64 << 10
+	fullAt = 32 << 10
 )
 
 var (
-	// ErrFlood is Feed's when the client sent more than a handshake has.
-	ErrFlood = errors.New("tlsstream: too much sent before the handshake was over")
+	// ErrFlood is Feed's when it was fed more than it holds.
+	ErrFlood = errors.New("tlsstream: too much fed before the handshake was over")
 	// ErrAborted is Done's after Abort.
 	ErrAborted = errors.New("tlsstream: handshake aborted")
 )
@@ -56,6 +58,7 @@ type Handshake struct {
 	wake    chan struct{} // capacity 1: in has grown, or it is aborted
 	cancel  context.CancelFunc
 	in, out []byte
+	full    bool // Full said so
 	aborted bool
 	done    bool
 	stream  Stream
@@ -84,6 +87,14 @@ func (h *Handshake) Feed(in []byte) error {
 		h.s.enqueue(h)
 	}
 	return nil
+}
+
+// Full reports whether nothing more should be fed until the next notice.
+func (h *Handshake) Full() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.full = !h.done && !h.aborted && len(h.in) > fullAt
+	return h.full
 }
 
 // recordAt reports whether p begins with a complete record, or with a header
@@ -234,6 +245,12 @@ func infoOf(c *tls.Conn) Info {
 // is there as a whole, so that crypto/tls never holds a part of one, and not
 // as one of those who compute.
 func (h *Handshake) read(p []byte, left *int) (int, error) {
+	room := false
+	defer func() {
+		if room {
+			h.notify()
+		}
+	}()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for !h.aborted && *left == 0 && !recordAt(h.in) {
@@ -254,6 +271,9 @@ func (h *Handshake) read(p []byte, left *int) (int, error) {
 	}
 	if h.in = h.in[n:]; len(h.in) == 0 {
 		h.in = nil
+	}
+	if h.full && len(h.in) <= fullAt {
+		h.full, room = false, true
 	}
 	return n, nil
 }
