@@ -13,7 +13,7 @@ func benchNetwork(b *testing.B, op func(ctx context.Context, nodes []*Node, i in
 	nodes := startNetwork(b, 20)
 	n := nodes[7]
 	for _, x := range nodes {
-		x.findNodes(x.ctx, x.table.self, nil)
+		x.first().findNodes(x.ctx, x.first().self(), nil, nil)
 	}
 	if err := nodes[3].Publish(testContext(b), testRecord(b, testKey(1), 1, "record")); err != nil {
 		b.Fatal(err)
@@ -85,7 +85,7 @@ func BenchmarkRespond(b *testing.B) {
 			b.Fatal("fault")
 		}
 		n.mu.Lock()
-		if n.respond(now, &m, len(q), from) == nil {
+		if n.first().respond(now, &m, len(q), from) == nil {
 			b.Fatal("no reply")
 		}
 		n.mu.Unlock()

@@ -32,10 +32,13 @@ func DefaultBootstrap() []string {
 
 // Config describes a [Node].
 type Config struct {
-	// Listen is the IPv4 UDP address to listen on, such as "127.0.0.1:7001" or
-	// ":0". Conn, when set, is used instead, and closed by Close.
-	Listen string
-	Conn   net.PacketConn
+	// Listen are the UDP addresses to listen on, one of each family at most:
+	// "192.0.2.1:7001", "[2001:db8::1]:7001". One without a host, ":7001",
+	// is IPv4; unless there is another for IPv6 it is IPv6 as well if this
+	// machine has an address there that others could use and nobody has the
+	// port. Conns, when set, are used instead, and closed by Close.
+	Listen []string
+	Conns  []net.PacketConn
 	// Bootstrap are host:port of nodes to ask first, and again whenever
 	// nobody answers. A node without any is found by being asked.
 	Bootstrap []string
@@ -47,12 +50,8 @@ type Config struct {
 	AllowPrivate bool
 	// ReadOnly (BEP 43) asks and never answers, for who cannot be reached.
 	ReadOnly bool
-	// PublicIP is the address that others see, if known: the node's id is made
-	// to fit it (BEP 42). Without it, the one that others reported before the
-	// last restart is used.
-	PublicIP netip.Addr
-	// PacketRate bounds our own queries, in packets a second; 0 means
-	// DefaultPacketRate. Bursts have twice as many.
+	// PacketRate bounds our own queries over both families, in packets a
+	// second; 0 means DefaultPacketRate. Bursts have twice as many.
 	PacketRate int
 	// Log gets one line for what an operator can act on. Nil: nothing.
 	Log *slog.Logger
@@ -62,17 +61,8 @@ type Config struct {
 
 // Validate names the first mistake in the configuration.
 func (c *Config) Validate() error {
-	if c.Conn == nil {
-		host, port, err := net.SplitHostPort(c.Listen)
-		if err != nil {
-			return fmt.Errorf("dhtstore: listen address %q: want host:port", c.Listen)
-		}
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return fmt.Errorf("dhtstore: listen address %q: bad port", c.Listen)
-		}
-		if ip, err := netip.ParseAddr(host); err == nil && !ip.Unmap().Is4() {
-			return fmt.Errorf("dhtstore: listen address %q: the DHT is spoken over IPv4 only", c.Listen)
-		}
+	if err := c.validateListen(); err != nil {
+		return err
 	}
 	for _, b := range c.Bootstrap {
 		host, port, err := net.SplitHostPort(b)
@@ -83,14 +73,11 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("dhtstore: bootstrap address %q: bad port", b)
 		}
 		if ip, err := netip.ParseAddr(host); err == nil && !c.AllowPrivate && !isPublic(ip.Unmap()) {
-			return fmt.Errorf("dhtstore: bootstrap address %q is not a public IPv4 address; private ones must be allowed", b)
+			return fmt.Errorf("dhtstore: bootstrap address %q is not a public address; private ones must be allowed", b)
 		}
 	}
 	if c.PacketRate < 0 || c.PacketRate > MaxPacketRate {
 		return fmt.Errorf("dhtstore: packet rate %d: want 1 to %d, or 0 for %d", c.PacketRate, MaxPacketRate, DefaultPacketRate)
-	}
-	if c.PublicIP.IsValid() && !isPublic(c.PublicIP.Unmap()) && !c.AllowPrivate {
-		return fmt.Errorf("dhtstore: public address %v is not one", c.PublicIP)
 	}
 	return nil
 }
@@ -104,28 +91,9 @@ func (c *Config) withDefaults() {
 	}
 	if c.LookupHost == nil {
 		c.LookupHost = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
-	c.PublicIP = c.PublicIP.Unmap()
-}
-
-// usable reports whether addr may be a node or a peer.
-func (c *Config) usable(addr netip.AddrPort) bool {
-	a := addr.Addr()
-	if !a.Is4() || addr.Port() == 0 {
-		return false
-	}
-	if isPublic(a) {
-		return true
-	}
-	return c.AllowPrivate && (a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast())
-}
-
-// named reports whether an address that somebody named may be asked. Low
-// ports are other services, at which nobody shall make us aim.
-func (c *Config) named(addr netip.AddrPort) bool {
-	return c.usable(addr) && (addr.Port() >= 1024 || !isPublic(addr.Addr()))
 }
 
 const (

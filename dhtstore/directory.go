@@ -7,22 +7,16 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/anacrolix/dht/v2/krpc"
-	"github.com/anacrolix/torrent/bencode"
 	"github.com/draeder/peerservers/federation"
 )
 
-const (
-	// maxSightings bounds what one lookup reports.
-	maxSightings = 1000
-	// quorum is how many must agree on the newest record before a fetch ends
-	// early.
-	quorum = 2
-	// formingTime is how long a call waits for the first answer of anybody.
-	formingTime = 2 * time.Second
-)
+// quorum is how many must agree on the newest record before a fetch ends
+// early.
+const quorum = 2
 
 // Lookup implements [federation.Directory].
 func (n *Node) Lookup(ctx context.Context, target federation.Target, announce bool, found func(netip.AddrPort)) error {
@@ -34,85 +28,24 @@ func (n *Node) Lookup(ctx context.Context, target federation.Target, announce bo
 	defer done()
 	n.counts.inc(countLookups)
 
-	// What others announced to us is part of the answer: in a network of two,
-	// all of it.
-	sightings := 0
-	own := make(map[netip.AddrPort]bool)
-	report := func(addr netip.AddrPort) {
-		if found != nil && sightings < maxSightings && n.cfg.named(addr) && !n.isSelf(addr) {
-			sightings++
-			found(addr)
-		}
-	}
-	reportOwn := func() {
-		n.mu.Lock()
-		stored := n.peers.sample(time.Now(), n.rand, nodeID(target), maxPeers)
-		n.mu.Unlock()
-		for _, addr := range stored {
-			if !own[addr] {
-				own[addr] = true
-				report(addr)
-			}
-		}
-	}
-	reportOwn()
-
-	n.await(ctx)
-	l := n.newLookup(nodeID(target))
-	args := krpc.MsgArgs{InfoHash: krpc.ID(target), Want: []krpc.Want{krpc.WantNodes}}
-	err = n.traverse(ctx, l, methodGetPeers, args, func(_ contact, reply *krpc.Msg) bool {
-		us, _ := replyExternal(reply)
-		for _, v := range reply.R.Values {
-			ip, ok := netip.AddrFromSlice(v.IP)
-			addr := netip.AddrPortFrom(ip.Unmap(), uint16(v.Port))
-			// Who names us among the announced says in the same reply which
-			// address is ours.
-			if ok && addr != us {
-				report(addr)
-			}
-		}
-		return true
-	})
-	if err == nil && announce {
-		port := int(n.local.Port())
-		written := n.writeAll(ctx, l, methodAnnounce, func(token string) krpc.MsgArgs {
-			return krpc.MsgArgs{InfoHash: krpc.ID(target), Port: &port, ImpliedPort: true, Token: token}
+	// The DHTs are searched at once; found is called from here only.
+	sightings := make(chan netip.AddrPort)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- n.each(func(s *stack) error {
+			return s.search(ctx, nodeID(target), announce, func(addr netip.AddrPort) { sightings <- addr })
 		})
-		n.counts.add(countAnnounces, written.ok)
-		if written.ok == 0 {
-			err = written.err
+	}()
+	for {
+		select {
+		case addr := <-sightings:
+			if found != nil {
+				found(addr)
+			}
+		case err := <-ended:
+			return n.failure(caller, err)
 		}
 	}
-	reportOwn()
-	return n.failure(caller, err)
-}
-
-// failure prefers to say that the caller or Close ended a call.
-func (n *Node) failure(caller context.Context, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case n.ctx.Err() != nil:
-		return ErrClosed
-	case caller.Err() != nil:
-		return caller.Err()
-	}
-	return err
-}
-
-// isSelf reports whether addr is ours, as far as we know.
-func (n *Node) isSelf(addr netip.AddrPort) bool {
-	if addr == n.local || n.cfg.PublicIP.IsValid() && addr == netip.AddrPortFrom(n.cfg.PublicIP, n.local.Port()) {
-		return true
-	}
-	// Listening on all addresses, nobody else has our port on loopback.
-	if n.local.Addr().IsUnspecified() && addr.Addr().IsLoopback() && addr.Port() == n.local.Port() {
-		return true
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	us, ok := n.external.address(time.Now())
-	return ok && addr == us
 }
 
 // resolveLimit bounds Resolve: the addresses come from strangers.
@@ -127,10 +60,11 @@ func (n *Node) Resolve(ctx context.Context, addr netip.AddrPort) (federation.Ite
 	}
 	defer done()
 	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	if !n.cfg.named(addr) || n.isSelf(addr) {
+	s := n.stack(addr.Addr())
+	if s == nil || !s.named(addr) || s.isSelf(addr) {
 		return federation.Item{}, errAddress
 	}
-	item, err := n.resolve(ctx, addr)
+	item, err := s.resolve(ctx, addr)
 	if err != nil {
 		n.counts.inc(countResolvesFailed)
 		return federation.Item{}, n.failure(caller, err)
@@ -139,7 +73,8 @@ func (n *Node) Resolve(ctx context.Context, addr netip.AddrPort) (federation.Ite
 	return item, nil
 }
 
-func (n *Node) resolve(ctx context.Context, addr netip.AddrPort) (federation.Item, error) {
+func (s *stack) resolve(ctx context.Context, addr netip.AddrPort) (federation.Item, error) {
+	n := s.node
 	now := time.Now()
 	n.mu.Lock()
 	d := n.resolves.delay(now, resolveLimit(), 0)
@@ -151,14 +86,14 @@ func (n *Node) resolve(ctx context.Context, addr netip.AddrPort) (federation.Ite
 		n.mu.Unlock()
 		return federation.Item{}, err
 	}
-	reply, err := n.insist(ctx, addr, methodRecord, krpc.MsgArgs{}, false)
+	reply, err := s.insist(ctx, addr, methodRecord, krpc.MsgArgs{}, false)
 	if err != nil {
 		return federation.Item{}, err
 	}
 	if reply.R.Token == nil {
 		return federation.Item{}, ErrNotFound
 	}
-	reply, err = n.insist(ctx, addr, methodRecord, krpc.MsgArgs{Token: *reply.R.Token}, true)
+	reply, err = s.insist(ctx, addr, methodRecord, krpc.MsgArgs{Token: *reply.R.Token}, true)
 	if err != nil {
 		return federation.Item{}, err
 	}
@@ -226,59 +161,51 @@ func (n *Node) Fetch(ctx context.Context, key ed25519.PublicKey) (federation.Ite
 	defer done()
 	n.counts.inc(countFetches)
 
-	target := recordTarget(key)
-	var (
-		best  federation.Item
-		votes int
-	)
-	take := func(item federation.Item) {
-		if !bytes.Equal(item.Key, key) {
-			return
-		}
-		item, err := n.accept(item)
-		switch {
-		case err != nil || votes > 0 && item.Seq < best.Seq:
-		case votes > 0 && item.Seq == best.Seq:
-			votes++
-		default:
-			best, votes = item, 1
-		}
-	}
-	n.mu.Lock()
-	if it := n.stored(time.Now(), target); it != nil && it.key != nil {
-		best = federation.Item{Key: it.key, Seq: it.seq, Sig: [64]byte(it.sig), Value: it.value}
-		best = cloneItem(best)
-	}
-	n.mu.Unlock()
-	if best.Key != nil {
-		take(best)
-	}
-
-	args := krpc.MsgArgs{Target: krpc.ID(target), Want: []krpc.Want{krpc.WantNodes}}
-	n.await(ctx)
-	l := n.newLookup(target)
-	err = n.traverse(ctx, l, methodGet, args, func(from contact, reply *krpc.Msg) bool {
-		if r := reply.R; len(r.V) == 0 && r.Seq != nil && r.Token != nil {
-			// It has the record and does not send that much to an address that
-			// may not be ours; with the token it does.
-			more := args
-			more.Token = *r.Token
-			if again, err := n.insist(ctx, from.addr, methodGet, more, false); err == nil {
-				reply = again
-			}
-		}
-		if len(reply.R.V) > 0 {
-			take(itemOf(reply.R))
-		}
-		return votes < quorum
-	})
-	if votes > 0 {
-		return best, nil
+	// One DHT's answers vouch for the other's: the signature is what counts.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := newest{node: n, key: key}
+	err = n.each(func(s *stack) error { return s.fetch(ctx, &r, cancel) })
+	if item, ok := r.best(); ok {
+		return item, nil
 	}
 	if err == nil {
 		err = ErrNotFound
 	}
 	return federation.Item{}, n.failure(caller, err)
+}
+
+// newest collects the answers to a fetch.
+type newest struct {
+	node *Node
+	key  ed25519.PublicKey
+
+	mu    sync.Mutex
+	item  federation.Item
+	votes int
+}
+
+// take judges an item and reports whether enough agree on the newest.
+func (r *newest) take(item federation.Item) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if bytes.Equal(item.Key, r.key) {
+		item, err := r.node.accept(item)
+		switch {
+		case err != nil || r.votes > 0 && item.Seq < r.item.Seq:
+		case r.votes > 0 && item.Seq == r.item.Seq:
+			r.votes++
+		default:
+			r.item, r.votes = item, 1
+		}
+	}
+	return r.votes >= quorum
+}
+
+func (r *newest) best() (federation.Item, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.item, r.votes > 0
 }
 
 // Publish implements [federation.Directory].
@@ -312,28 +239,12 @@ func (n *Node) Publish(ctx context.Context, item federation.Item) error {
 		n.cfg.Log.Warn("cannot save the DHT state", "error", err)
 	}
 
-	n.await(ctx)
-	l := n.newLookup(target)
-	args := krpc.MsgArgs{Target: krpc.ID(target), Want: []krpc.Want{krpc.WantNodes}}
-	if err := n.traverse(ctx, l, methodGet, args, nil); err != nil {
-		return n.failure(caller, err)
-	}
-	written := n.writeAll(ctx, l, methodPut, func(token string) krpc.MsgArgs {
-		seq := item.Seq
-		return krpc.MsgArgs{
-			V: bencode.Bytes(item.Value), K: [32]byte(item.Key), Salt: []byte(recordSalt),
-			Seq: &seq, Sig: item.Sig, Token: token,
-		}
-	})
-	n.counts.add(countPuts, written.ok)
-	if written.ok > 0 {
-		return nil
-	}
+	err = n.each(func(s *stack) error { return s.publish(ctx, target, item) })
 	var refused krpc.Error
-	if errors.As(written.err, &refused) && refused.Code == codeSeq {
+	if errors.As(err, &refused) && refused.Code == codeSeq {
 		return ErrStale
 	}
-	return n.failure(caller, written.err)
+	return n.failure(caller, err)
 }
 
 // HighestSeq returns the highest sequence number known of key's records, also

@@ -3,6 +3,14 @@
 //
 // It is a full DHT node: it stores for others what it asks them to store for
 // it, so that a network made only of our own nodes works from two nodes up.
+//
+// There are two DHTs, one of IPv4 addresses and one of IPv6 ones (BEP 32):
+// the same keys, other nodes. A [Node] has a stack for each that its machine
+// has sockets for, with a routing table, an id and stores of its own, and one
+// packet budget for both. Each call goes to both at once, and neither waits
+// for the other; one that nobody answers in is left alone while the other
+// works.
+//
 // The story of a datagram that comes in:
 //
 //	socket -> guard -> parseMessage   anything malformed ends here, counted

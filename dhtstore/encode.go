@@ -1,15 +1,9 @@
 package dhtstore
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"strconv"
 )
-
-func appendCompact(dst []byte, addr netip.AddrPort) []byte {
-	ip := addr.Addr().As4()
-	return binary.BigEndian.AppendUint16(append(dst, ip[:]...), addr.Port())
-}
 
 func appendString[T string | []byte](dst []byte, s T) []byte {
 	dst = strconv.AppendInt(dst, int64(len(s)), 10)
@@ -23,7 +17,7 @@ func appendInt(dst []byte, v int64) []byte {
 // body is what a reply says. Absent fields are empty.
 type body struct {
 	id       nodeID
-	nodes    []contact
+	nodes    [families][]contact
 	values   []netip.AddrPort
 	token    []byte
 	key, sig []byte
@@ -41,11 +35,14 @@ func appendReply(dst, tid []byte, to netip.AddrPort, r *body) []byte {
 	if len(r.key) > 0 {
 		dst = appendString(append(dst, "1:k"...), r.key)
 	}
-	if len(r.nodes) > 0 {
-		dst = append(dst, "5:nodes"...)
-		dst = strconv.AppendInt(dst, int64(len(r.nodes)*compactNode), 10)
+	for f, nodes := range r.nodes {
+		if len(nodes) == 0 {
+			continue
+		}
+		dst = append(dst, family(f).nodesKey()...)
+		dst = strconv.AppendInt(dst, int64(len(nodes)*family(f).compactNode()), 10)
 		dst = append(dst, ':')
-		for _, c := range r.nodes {
+		for _, c := range nodes {
 			dst = appendCompact(append(dst, c.id[:]...), c.addr)
 		}
 	}
@@ -61,13 +58,7 @@ func appendReply(dst, tid []byte, to netip.AddrPort, r *body) []byte {
 	if len(r.value) > 0 {
 		dst = append(append(dst, "1:v"...), r.value...)
 	}
-	if len(r.values) > 0 {
-		dst = append(dst, "6:valuesl"...)
-		for _, addr := range r.values {
-			dst = appendCompact(append(dst, "6:"...), addr)
-		}
-		dst = append(dst, 'e')
-	}
+	dst = appendValues(dst, r.values)
 	dst = append(dst, 'e')
 	return appendTail(dst, tid, 'r')
 }
@@ -81,11 +72,27 @@ func appendError(dst, tid []byte, to netip.AddrPort, code int64, text string) []
 	return appendTail(dst, tid, 'e')
 }
 
-func appendExternal(dst []byte, to netip.AddrPort) []byte {
-	if !to.Addr().Is4() {
+func appendValues(dst []byte, values []netip.AddrPort) []byte {
+	if len(values) == 0 {
 		return dst
 	}
-	return appendCompact(append(dst, "2:ip6:"...), to)
+	dst = append(dst, "6:valuesl"...)
+	for _, addr := range values {
+		dst = appendAddr(dst, addr)
+	}
+	return append(dst, 'e')
+}
+
+// appendExternal says where we see the asker.
+func appendExternal(dst []byte, to netip.AddrPort) []byte {
+	return appendAddr(append(dst, "2:ip"...), to)
+}
+
+// appendAddr encodes a compact address and port as a string.
+func appendAddr(dst []byte, addr netip.AddrPort) []byte {
+	f, _ := familyOf(addr.Addr())
+	dst = strconv.AppendInt(dst, int64(f.compactPeer()), 10)
+	return appendCompact(append(dst, ':'), addr)
 }
 
 func appendTail(dst, tid []byte, kind byte) []byte {
@@ -111,8 +118,10 @@ func appendRebuilt(dst []byte, m *message, tid []byte) []byte {
 		if m.key != nil {
 			dst = appendString(append(dst, "1:k"...), m.key)
 		}
-		if len(m.nodes) > 0 {
-			dst = appendString(append(dst, "5:nodes"...), m.nodes)
+		for f, nodes := range m.nodes {
+			if len(nodes) > 0 {
+				dst = appendString(append(dst, family(f).nodesKey()...), nodes)
+			}
 		}
 		if m.hasSeq {
 			dst = appendInt(append(dst, "3:seq"...), m.seq)
@@ -126,13 +135,7 @@ func appendRebuilt(dst []byte, m *message, tid []byte) []byte {
 		if m.value != nil {
 			dst = append(append(dst, "1:v"...), m.value...)
 		}
-		if len(m.values) > 0 {
-			dst = append(dst, "6:valuesl"...)
-			for _, addr := range m.values {
-				dst = appendCompact(append(dst, "6:"...), addr)
-			}
-			dst = append(dst, 'e')
-		}
+		dst = appendValues(dst, m.values)
 		dst = append(dst, 'e')
 	}
 	dst = append(dst, "2:roi1e"...)

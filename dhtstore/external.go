@@ -19,18 +19,10 @@ const (
 // External is an address at which others see this node's DHT socket.
 type External struct {
 	Addr netip.AddrPort
-	// Networks says how many networks (IPv4 /24; a private address and port
-	// count as one) have a node that said so when it last answered, within the
-	// last half hour.
+	// Networks says how many networks (IPv4 /24, IPv6 /48; a private address
+	// and port are one) have a node that said so when it last answered, within
+	// the last half hour.
 	Networks int
-}
-
-// External returns what others say about this node's address, the most often
-// said first. They may lie, and a NAT may give each of them another port.
-func (n *Node) External() []External {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.external.count(time.Now())
 }
 
 // votes collects what others say our address is: one vote a network, and as
@@ -76,10 +68,31 @@ func (v *votes) count(now time.Time) []External {
 		}
 		out[i].Networks++
 	}
-	slices.SortFunc(out, func(a, b External) int {
+	sortExternal(out)
+	return out
+}
+
+func sortExternal(list []External) {
+	slices.SortFunc(list, func(a, b External) int {
 		return cmp.Or(cmp.Compare(b.Networks, a.Networks), a.Addr.Compare(b.Addr))
 	})
-	return out
+}
+
+// ip is the public IP address that most of at least votesNeeded networks name,
+// whatever the port.
+func (v *votes) ip(now time.Time) (netip.Addr, bool) {
+	networks := make(map[netip.Addr]int)
+	all := 0
+	for _, e := range v.count(now) {
+		networks[e.Addr.Addr()] += e.Networks
+		all += e.Networks
+	}
+	for ip, n := range networks {
+		if n >= votesNeeded && 2*n > all && isPublic(ip) {
+			return ip, true
+		}
+	}
+	return netip.Addr{}, false
 }
 
 // address is the address that most networks name, if enough do.

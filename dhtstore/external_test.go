@@ -74,7 +74,7 @@ func TestReadOnlyAndBack(t *testing.T) {
 		}
 		answers := func() bool {
 			r := rawClient{id: nodeID{1}}
-			if _, err := probe.WriteTo([]byte(r.query("ping", "")), n.guard.LocalAddr()); err != nil {
+			if _, err := probe.WriteTo([]byte(r.query("ping", "")), n.first().guard.LocalAddr()); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()

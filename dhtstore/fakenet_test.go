@@ -117,7 +117,7 @@ func (c *fakeConn) SetWriteDeadline(time.Time) error { return nil }
 // node starts a node on the network. The caller closes it, inside the bubble.
 func (f *fakeNet) node(t testing.TB, addr string, change func(*Config), boot ...string) *Node {
 	t.Helper()
-	cfg := Config{Conn: f.listen(addr), Bootstrap: boot}
+	cfg := Config{Conns: []net.PacketConn{f.listen(addr)}, Bootstrap: boot}
 	if change != nil {
 		change(&cfg)
 	}

@@ -129,7 +129,7 @@ func childMain(kind, deed, peer string) error {
 		boot = []string{peer}
 	}
 	if kind == "guarded" {
-		n, err := New(Config{Conn: conn, AllowPrivate: true, Bootstrap: boot})
+		n, err := New(Config{Conns: []net.PacketConn{conn}, AllowPrivate: true, Bootstrap: boot})
 		if err != nil {
 			return err
 		}

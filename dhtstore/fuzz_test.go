@@ -21,65 +21,74 @@ func FuzzNode(f *testing.F) {
 	f.Add([]byte(r.query("ping", "")), []byte(r.query("find_node", "6:target20:"+id20[7:])))
 	f.Add([]byte(r.query("get_peers", infoHash(target))), []byte(r.query("announce_peer", announceArgs(target, 1, []byte("token")))))
 	f.Add([]byte(r.query("put", putArgs(signedPut(1, 1, "1:a")))), []byte(r.query("wt_rec", "")))
+	f.Add([]byte(r.query("get_peers", infoHash(target)+"4:wantl2:n42:n6e")), []byte(r.query("find_node", "6:target20:"+id20[7:]+"4:wantl2:n6e")))
 	net := newFakeNet()
-	from := netip.MustParseAddrPort("127.0.0.9:9")
-	n := net.node(f, "127.0.0.1:7000", func(c *Config) { c.AllowPrivate = true })
+	n := net.dual(f, "127.0.0.1:7000", "[::1]:7000", func(c *Config) { c.AllowPrivate = true })
 	f.Cleanup(func() { closeAll(f, n) })
 	if err := n.Publish(testContext(f), testRecord(f, testKey(1), 1, "x")); err == nil {
 		f.Error("published to nobody")
 	}
 	fillTable(n, 50)
+	for i := range 50 {
+		n.stacks[1].table.answered(time.Now(), contact{nodeID(testTarget(i)), netip.AddrPortFrom(netip.IPv6Loopback(), uint16(8000+i))})
+	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		n.mu.Lock() // fuzzing is faster than anybody may ask
-		unlimited := rateLimit{1e9, 1e9}
-		n.incoming = perHost{&slots{limit: unlimited, seed: n.incoming.public.seed}, &slots{limit: unlimited, seed: n.incoming.public.seed}}
-		n.replies.tokens = 1000
-		n.mu.Unlock()
-		for _, datagram := range [][]byte{a, b} {
-			var m message
-			if m.parse(datagram) != faultNone || m.kind != 'q' {
-				continue
-			}
-			// With a good token as well, to get further.
-			for range 2 {
-				n.mu.Lock()
-				reply := n.respond(time.Now(), &m, len(datagram), from)
-				if len(reply) > 1400 {
-					t.Errorf("%d bytes for %q", len(reply), datagram)
-				}
-				var again message
-				if reply != nil && again.parse(reply) != faultNone {
-					t.Errorf("malformed reply %q", reply)
-				}
-				m.token = n.tokens.make(time.Now(), from.Addr())
-				n.mu.Unlock()
-			}
-		}
-		n.mu.Lock()
-		hashes, _ := n.peers.counts()
-		if n.items.recent.Len() > maxItems || hashes > maxHashes || n.table.check() != "" {
-			t.Error("out of bounds")
-		}
-		n.mu.Unlock()
-		// And through the connection, library and all.
-		raw := net.listen(from.String())
-		for _, datagram := range [][]byte{a, b, []byte("d1:ad" + id20 + "e1:q4:ping1:t4:last1:y1:qe")} {
-			if _, err := raw.WriteTo(datagram, n.guard.LocalAddr()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		deadline := time.After(10 * time.Second)
-		for {
-			select {
-			case p := <-raw.in:
-				if bytes.Contains(p.b, []byte("4:last")) {
-					return
-				}
-			case <-deadline:
-				t.Fatal("the node does not answer any more")
-			}
-		}
+		fuzzNode(t, net, n.stacks[0], netip.MustParseAddrPort("127.0.0.9:9"), a, b)
+		fuzzNode(t, net, n.stacks[1], netip.MustParseAddrPort("[::1]:9"), a, b)
 	})
+}
+
+func fuzzNode(t *testing.T, net *fakeNet, s *stack, from netip.AddrPort, a, b []byte) {
+	n := s.node
+	n.mu.Lock() // fuzzing is faster than anybody may ask
+	unlimited := rateLimit{1e9, 1e9}
+	n.incoming = perHost{&slots{limit: unlimited, seed: n.incoming.public.seed}, &slots{limit: unlimited, seed: n.incoming.public.seed}}
+	n.replies.tokens = 1000
+	n.mu.Unlock()
+	for _, datagram := range [][]byte{a, b} {
+		var m message
+		if m.parse(datagram) != faultNone || m.kind != 'q' {
+			continue
+		}
+		// With a good token as well, to get further.
+		for range 2 {
+			n.mu.Lock()
+			reply := s.respond(time.Now(), &m, len(datagram), from)
+			if len(reply) > 1400 {
+				t.Errorf("%d bytes for %q", len(reply), datagram)
+			}
+			var again message
+			if reply != nil && again.parse(reply) != faultNone {
+				t.Errorf("malformed reply %q", reply)
+			}
+			m.token = n.tokens.make(time.Now(), from.Addr())
+			n.mu.Unlock()
+		}
+	}
+	n.mu.Lock()
+	hashes, _ := s.peers.counts()
+	if s.items.recent.Len() > maxItems || hashes > maxHashes || s.table.check() != "" {
+		t.Error("out of bounds")
+	}
+	n.mu.Unlock()
+	// And through the connection, library and all.
+	raw := net.listen(from.String())
+	for _, datagram := range [][]byte{a, b, []byte("d1:ad" + id20 + "e1:q4:ping1:t4:last1:y1:qe")} {
+		if _, err := raw.WriteTo(datagram, s.guard.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deadline := time.After(10 * time.Second)
+	for {
+		select {
+		case p := <-raw.in:
+			if bytes.Contains(p.b, []byte("4:last")) {
+				return
+			}
+		case <-deadline:
+			t.Fatal("the node does not answer any more")
+		}
+	}
 }
 
 // FuzzReply answers every query of a node, under its own transaction, with a
@@ -87,17 +96,19 @@ func FuzzNode(f *testing.F) {
 func FuzzReply(f *testing.F) {
 	f.Add([]byte("d" + id20 + "5:token3:toke"))
 	f.Add([]byte("d" + id20 + "5:nodes26:abcdefghij0123456789abcdef5:token3:tok6:valuesl6:abcdefee"))
+	f.Add([]byte("d" + id20 + "6:nodes638:abcdefghij0123456789abcdefghij0123456712345:token3:tok6:valuesl18:abcdefghij01234567ee"))
 	f.Add([]byte("d" + id20 + "1:k32:abcdefghijklmnopqrstuvwxyz0123453:sig64:" + strings.Repeat("s", 64) + "5:token3:tok1:vd1:ai1eee"))
 	it := signedAs(1, 5, "d1:ai1ee")
 	f.Add(fmt.Appendf(nil, "d%s1:k32:%s3:seqi5e3:sig64:%s5:token3:tok1:v%se", id20, it.key, it.sig, it.value))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		synctest.Test(t, func(t *testing.T) { fuzzReply(t, content, it) })
+		synctest.Test(t, func(t *testing.T) { fuzzReply(t, content, it, "127.0.0.1:7000", "127.0.0.2:7000") })
+		synctest.Test(t, func(t *testing.T) { fuzzReply(t, content, it, "[::1]:7000", "[::1]:7001") })
 	})
 }
 
-func fuzzReply(t *testing.T, content []byte, it *storedItem) {
+func fuzzReply(t *testing.T, content []byte, it *storedItem, ours, theirs string) {
 	network := newFakeNet()
-	peer := network.listen("127.0.0.2:7000")
+	peer := network.listen(theirs)
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
@@ -124,7 +135,7 @@ func fuzzReply(t *testing.T, content []byte, it *storedItem) {
 			}
 		}
 	}()
-	n := network.node(t, "127.0.0.1:7000", func(c *Config) { c.AllowPrivate, c.PacketRate = true, MaxPacketRate }, peer.addr.String())
+	n := network.node(t, ours, func(c *Config) { c.AllowPrivate, c.PacketRate = true, MaxPacketRate }, peer.addr.String())
 	ctx := testContext(t)
 	if err := n.Lookup(ctx, testTarget(1), true, func(netip.AddrPort) {}); err != nil {
 		t.Logf("lookup: %v", err)
@@ -144,7 +155,7 @@ func fuzzReply(t *testing.T, content []byte, it *storedItem) {
 		}
 	}
 	n.mu.Lock()
-	if wrong := n.table.check(); wrong != "" {
+	if wrong := n.first().table.check(); wrong != "" {
 		t.Error(wrong)
 	}
 	n.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 // what we wrote. Queries end in onQuery, everything else is counted and gone.
 // On the way out the library's transaction ids, a counter that anybody can
 // guess, are replaced by random ones, so that a reply is from who saw the
-// query, and "ro" is added while we answer nobody (BEP 43), which the library
-// could only be told once.
+// query; and our id, and "ro" while we answer nobody (BEP 43), are put in, as
+// the library could be told both only once.
 //
 // The library panics when reading fails, so that ReadFrom returns no error
 // but net.ErrClosed, and that only after Close, which the library itself
@@ -29,8 +29,8 @@ type guard struct {
 	counts  *counters
 	onQuery func(m *message, size int, from netip.AddrPort) // by the reader
 	usable  func(netip.AddrPort) bool
-	// readOnly says whether queries carry "ro".
-	readOnly func() bool
+	// identity is the id that queries carry, and whether they carry "ro".
+	identity func() (self nodeID, readOnly bool)
 	ready    chan struct{} // closed when the node is complete; reads wait
 	closed   chan struct{}
 
@@ -71,10 +71,9 @@ const (
 func newGuard(conn net.PacketConn, c *counters, usable func(netip.AddrPort) bool) *guard {
 	return &guard{
 		conn: conn, counts: c, usable: usable,
-		readOnly: func() bool { return false },
-		ready:    make(chan struct{}),
-		closed:   make(chan struct{}),
-		asked:    make(map[question]inFlight),
+		ready:  make(chan struct{}),
+		closed: make(chan struct{}),
+		asked:  make(map[question]inFlight),
 	}
 }
 
@@ -189,10 +188,12 @@ func (g *guard) WriteTo(b []byte, addr net.Addr) (int, error) {
 		return 0, err
 	}
 	encoded := len(strconv.Itoa(len(m.tid))) + 1 + len(m.tid)
+	self, readOnly := g.identity()
 	const key, ro = "1:t", "2:roi1e"
 	out := make([]byte, 0, len(b)+len(ro)+tidSize+2)
 	out = append(out, b[:m.tidAt-len(key)]...)
-	if g.readOnly() {
+	copy(out[m.idAt:], self[:])
+	if readOnly {
 		out = append(out, ro...)
 	}
 	out = append(out, key...)

@@ -31,11 +31,11 @@ func TestRepliesMustBeAskedFor(t *testing.T) {
 		}
 		done := make(chan result, 1)
 		ask := func() {
-			reply, err := n.query(ctx, peer.addr, methodPing, krpc.MsgArgs{}, false)
+			reply, err := n.first().query(ctx, peer.addr, methodPing, krpc.MsgArgs{}, false)
 			done <- result{reply, err}
 		}
 		answer := func(from *fakeConn, tid []byte, id nodeID) {
-			if _, err := from.WriteTo(appendReply(nil, tid, n.LocalAddr(), &body{id: id}), n.guard.LocalAddr()); err != nil {
+			if _, err := from.WriteTo(appendReply(nil, tid, n.LocalAddr(), &body{id: id}), n.first().guard.LocalAddr()); err != nil {
 				t.Error(err)
 			}
 		}
@@ -77,8 +77,8 @@ func TestRepliesMustBeAskedFor(t *testing.T) {
 		}
 		answer(peer, q.tid, nodeID{66}) // too late
 		synctest.Wait()
-		if got := n.counts[countDropUnasked].Load(); got != 5 || n.guard.waiting() != 0 {
-			t.Errorf("dropped %d, %d outstanding", got, n.guard.waiting())
+		if got := n.counts[countDropUnasked].Load(); got != 5 || n.first().guard.waiting() != 0 {
+			t.Errorf("dropped %d, %d outstanding", got, n.first().guard.waiting())
 		}
 	})
 }
@@ -92,7 +92,7 @@ func TestPrivateAddressesAreNotServed(t *testing.T) {
 		r := rawClient{id: nodeID{1}}
 		for _, addr := range []string{"10.1.1.1:7000", "127.0.0.1:7000", "169.254.1.1:7000", "192.168.1.1:7000", "100.64.1.1:7000"} {
 			c := f.listen(addr)
-			if _, err := c.WriteTo([]byte(r.query("ping", "")), n.guard.LocalAddr()); err != nil {
+			if _, err := c.WriteTo([]byte(r.query("ping", "")), n.first().guard.LocalAddr()); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
@@ -118,7 +118,7 @@ func TestQueryLimits(t *testing.T) {
 		flood, other := f.listen("5.1.2.1:7000"), f.listen("5.1.3.1:7000")
 		r := rawClient{id: nodeID{1}}
 		send := func(c *fakeConn, datagram string) int {
-			if _, err := c.WriteTo([]byte(datagram), n.guard.LocalAddr()); err != nil {
+			if _, err := c.WriteTo([]byte(datagram), n.first().guard.LocalAddr()); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
@@ -188,29 +188,30 @@ func TestForgedRecords(t *testing.T) {
 
 func TestConfigErrorsNameTheMistake(t *testing.T) {
 	for want, c := range map[string]Config{
-		"listen address \"here\"":      {Listen: "here"},
-		"bad port":                     {Listen: "1.2.3.4:x"},
-		"IPv4 only":                    {Listen: "[::1]:1"},
-		"bootstrap address \"there\"":  {Listen: ":0", Bootstrap: []string{"there"}},
-		"bootstrap address \"a:0\"":    {Listen: ":0", Bootstrap: []string{"a:0"}},
-		"private ones must be allowed": {Listen: ":0", Bootstrap: []string{"127.0.0.1:1"}},
-		"packet rate 251":              {Listen: ":0", PacketRate: 251},
-		"packet rate -1":               {Listen: ":0", PacketRate: -1},
-		"public address":               {Listen: ":0", PublicIP: netip.MustParseAddr("10.0.0.1")},
+		"listen address \"here\"":      {Listen: []string{"here"}},
+		"bad port":                     {Listen: []string{"1.2.3.4:x"}},
+		"one of IPv4 is enough":        {Listen: []string{"127.0.0.1:1", "127.0.0.2:1"}},
+		"one of IPv6 is enough":        {Listen: []string{"[::1]:1", "[::]:2"}},
+		"no address":                   {},
+		"bootstrap address \"there\"":  {Listen: []string{":0"}, Bootstrap: []string{"there"}},
+		"bootstrap address \"a:0\"":    {Listen: []string{":0"}, Bootstrap: []string{"a:0"}},
+		"private ones must be allowed": {Listen: []string{":0"}, Bootstrap: []string{"127.0.0.1:1"}},
+		"packet rate 251":              {Listen: []string{":0"}, PacketRate: 251},
+		"packet rate -1":               {Listen: []string{":0"}, PacketRate: -1},
 	} {
 		if _, err := New(c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", c, err, want)
 		}
 	}
-	ok := Config{Listen: "127.0.0.1:0", Bootstrap: append(DefaultBootstrap(), "5.1.1.1:7000")}
+	ok := Config{Listen: []string{"127.0.0.1:0"}, Bootstrap: append(DefaultBootstrap(), "5.1.1.1:7000")}
 	if err := ok.Validate(); err != nil {
 		t.Error(err)
 	}
 	busy := listenRaw(t, "127.0.0.1")
-	if _, err := New(Config{Listen: busy.LocalAddr().String()}); err == nil {
+	if _, err := New(Config{Listen: []string{busy.LocalAddr().String()}}); err == nil {
 		t.Error("listening twice")
 	}
-	if _, err := New(Config{Listen: "127.0.0.1:0", Dir: "/dev/null/x"}); err == nil {
+	if _, err := New(Config{Listen: []string{"127.0.0.1:0"}, Dir: "/dev/null/x"}); err == nil {
 		t.Error("a directory that cannot be")
 	}
 }
@@ -221,7 +222,7 @@ func TestGuardSendsQueriesOnly(t *testing.T) {
 	n := startNode(t, "127.0.0.2", nil)
 	to := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.9:9"))
 	for _, b := range []string{"d1:rd" + id20 + "e1:t2:aa1:y1:re", "d1:eli201e1:ae1:t2:aa1:y1:ee", "x", "d1:q4:vote1:t2:aa1:y1:qe"} {
-		if _, err := n.guard.WriteTo([]byte(b), to); !errors.Is(err, errNotQuery) {
+		if _, err := n.first().guard.WriteTo([]byte(b), to); !errors.Is(err, errNotQuery) {
 			t.Errorf("%q: %v", b, err)
 		}
 	}

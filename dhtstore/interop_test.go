@@ -136,7 +136,7 @@ func testInterop(t *testing.T, writer, reader *Node, js *jsNode) {
 	eventually(t, func() bool {
 		reader.mu.Lock()
 		defer reader.mu.Unlock()
-		_, ok := reader.table.byAddr[js.addr]
+		_, ok := reader.first().table.byAddr[js.addr]
 		return ok || reader != writer
 	})
 	ctx := testContext(t)
@@ -201,8 +201,8 @@ func testInterop(t *testing.T, writer, reader *Node, js *jsNode) {
 		cas  int64
 		code int
 	}{{1, codeCAS}, {2, 0}} {
-		l := reader.newLookup(where)
-		if err := reader.traverse(ctx, l, methodGet, krpc.MsgArgs{Target: krpc.ID(where)}, nil); err != nil {
+		l := reader.first().newLookup(where)
+		if err := reader.first().traverse(ctx, l, methodGet, krpc.MsgArgs{Target: krpc.ID(where)}, nil); err != nil {
 			t.Fatal(err)
 		}
 		stores := 0
@@ -211,7 +211,7 @@ func testInterop(t *testing.T, writer, reader *Node, js *jsNode) {
 				continue // serves its own record and stores none
 			}
 			stores++
-			_, err := reader.insist(ctx, to.addr, methodPut, krpc.MsgArgs{
+			_, err := reader.first().insist(ctx, to.addr, methodPut, krpc.MsgArgs{
 				V: bencode.Bytes(item.Value), K: [32]byte(item.Key), Salt: []byte(recordSalt),
 				Seq: &item.Seq, Cas: c.cas, Sig: item.Sig, Token: to.token,
 			}, true)

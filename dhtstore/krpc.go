@@ -1,7 +1,6 @@
 package dhtstore
 
 import (
-	"encoding/binary"
 	"net/netip"
 )
 
@@ -53,7 +52,6 @@ const (
 	maxToken     = 64
 	maxNodesRead = 32
 	maxValueRead = 128
-	compactNode  = 26
 )
 
 // message is a parsed KRPC message. Its slices alias the datagram.
@@ -65,17 +63,19 @@ type message struct {
 	method   method
 
 	id, target, infoHash          nodeID
+	idAt                          int // offset of the id's 20 bytes
 	hasID, hasTarget, hasInfoHash bool
 	token                         []byte
 	port                          int64
 	implied                       bool
-	noNodes                       bool // "want" is there and lacks n4
+	hasWant                       bool
+	want                          [families]bool // what "want" lists
 
 	value          []byte // raw bencode
 	key, sig, salt []byte
 	seq, cas       int64
 	hasSeq, hasCAS bool
-	nodes          []byte // compact, a multiple of 26
+	nodes          [families][]byte // whole compact nodes
 	values         []netip.AddrPort
 	external       netip.AddrPort
 	code           int64
@@ -104,8 +104,8 @@ func (m *message) parse(b []byte) fault {
 	if b[0] != 'd' || scan(b, maxDepth, false) != len(b) {
 		return faultBencode
 	}
-	var args, ret, errBody []byte
-	var name []byte
+	var args, ret, errBody, name []byte
+	argsAt := 0
 	ok := eachField(b, func(key, value []byte, at int) bool {
 		switch string(key) {
 		case "y":
@@ -123,7 +123,7 @@ func (m *message) parse(b []byte) fault {
 			name, n = scanString(value)
 			return n > 0
 		case "a":
-			args = value
+			args, argsAt = value, at
 		case "r":
 			ret = value
 		case "e":
@@ -133,7 +133,9 @@ func (m *message) parse(b []byte) fault {
 			m.readOnly = n > 0 && v == 1
 		case "ip":
 			s, _ := scanString(value)
-			m.external, _ = addrFromCompact(s)
+			if addr, ok := addrFromCompact(s); ok && !addr.Addr().Is4In6() {
+				m.external = addr
+			}
 		}
 		return true
 	})
@@ -149,7 +151,9 @@ func (m *message) parse(b []byte) fault {
 		if m.method == methodUnknown {
 			return faultNone // answered with an error, whatever it carries
 		}
-		return m.parseBody(args)
+		f := m.parseBody(args)
+		m.idAt += argsAt
+		return f
 	case 'r':
 		return m.parseBody(ret)
 	case 'e':
@@ -162,10 +166,11 @@ func (m *message) parseBody(body []byte) fault {
 	if len(body) == 0 || body[0] != 'd' {
 		return faultArguments
 	}
-	ok := eachField(body, func(key, value []byte, _ int) bool {
+	ok := eachField(body, func(key, value []byte, at int) bool {
 		var n int
 		switch string(key) {
 		case "id":
+			m.idAt = at + len("20:")
 			m.hasID = readID(value, &m.id)
 			return m.hasID
 		case "target":
@@ -208,8 +213,9 @@ func (m *message) parseBody(body []byte) fault {
 			m.salt, n = scanString(value)
 			return n > 0
 		case "nodes":
-			m.nodes, n = scanString(value)
-			return n > 0 && len(m.nodes)%compactNode == 0 && len(m.nodes) <= maxNodesRead*compactNode
+			return m.parseNodes(ipv4, value)
+		case "nodes6":
+			return m.parseNodes(ipv6, value)
 		case "values":
 			return m.parseValues(value)
 		}
@@ -225,33 +231,41 @@ func (m *message) parseWant(value []byte) bool {
 	if value[0] != 'l' {
 		return false
 	}
-	m.noNodes = true
+	m.hasWant = true
 	for n := 1; value[n] != 'e'; {
 		s, size := scanString(value[n:])
 		if size == 0 {
 			return false
 		}
-		if string(s) == "n4" {
-			m.noNodes = false
+		for f := range m.want {
+			m.want[f] = m.want[f] || string(s) == family(f).want()
 		}
 		n += size
 	}
 	return true
 }
 
-// parseValues takes the IPv4 peers; bittorrent-dht and others may list
-// 18-byte ones as well, which are skipped. Any other length is a fault, as it
-// is what crashes the library.
+func (m *message) parseNodes(f family, value []byte) bool {
+	nodes, n := scanString(value)
+	m.nodes[f] = nodes
+	return n > 0 && len(nodes)%f.compactNode() == 0 && len(nodes) <= maxNodesRead*f.compactNode()
+}
+
+// parseValues takes peers of both families: bittorrent-dht and others list
+// them together. Any other length is a fault, as it is what crashes the
+// library.
 func (m *message) parseValues(value []byte) bool {
 	if value[0] != 'l' {
 		return false
 	}
 	for n := 1; value[n] != 'e'; {
 		s, size := scanString(value[n:])
-		if size == 0 || len(s) != 6 && len(s) != 18 {
+		addr, ok := addrFromCompact(s)
+		if size == 0 || !ok {
 			return false
 		}
-		if addr, ok := addrFromCompact(s); ok && len(m.values) < maxValueRead {
+		// An IPv4 address in the form of an IPv6 one is neither.
+		if _, ok = familyOf(addr.Addr()); ok && len(m.values) < maxValueRead {
 			m.values = append(m.values, addr)
 		}
 		n += size
@@ -281,12 +295,4 @@ func (m *message) parseError(body []byte) fault {
 func readID(value []byte, id *nodeID) bool {
 	s, _ := scanString(value)
 	return copy(id[:], s) == len(id) && len(s) == len(id)
-}
-
-// addrFromCompact reads 4 bytes of address and 2 of port.
-func addrFromCompact(s []byte) (netip.AddrPort, bool) {
-	if len(s) != 6 {
-		return netip.AddrPort{}, false
-	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(s)), binary.BigEndian.Uint16(s[4:])), true
 }

@@ -79,8 +79,11 @@ func TestRebuiltRepliesReadTheSame(t *testing.T) {
 	r := body{
 		id: nodeID{1, 2, 3}, token: []byte("tok"), seq: -4, hasSeq: true,
 		key: bytes.Repeat([]byte{5}, 32), sig: bytes.Repeat([]byte{6}, 64), value: []byte("d1:ai1ee"),
-		nodes:  []contact{{nodeID{9}, netip.MustParseAddrPort("1.2.3.4:5")}},
-		values: []netip.AddrPort{netip.MustParseAddrPort("4.3.2.1:6"), netip.MustParseAddrPort("4.3.2.1:7")},
+		nodes: [families][]contact{
+			{{nodeID{9}, netip.MustParseAddrPort("1.2.3.4:5")}},
+			{{nodeID{8}, netip.MustParseAddrPort("[2a00::4]:5")}, {nodeID{7}, netip.MustParseAddrPort("[2a00::5]:5")}},
+		},
+		values: []netip.AddrPort{netip.MustParseAddrPort("4.3.2.1:6"), netip.MustParseAddrPort("4.3.2.1:7"), netip.MustParseAddrPort("[2a00::1]:8")},
 	}
 	var m message
 	if f := m.parse(appendReply(nil, []byte("their"), to, &r)); f != faultNone {
@@ -96,7 +99,8 @@ func TestRebuiltRepliesReadTheSame(t *testing.T) {
 		t.Errorf("envelope: %+v", got)
 	case nodeID(ret.ID) != r.id, *ret.Token != "tok", *ret.Seq != -4, string(ret.V) != "d1:ai1ee":
 		t.Errorf("reply: %+v", ret)
-	case len(ret.Nodes) != 1 || ret.Nodes[0].Addr.String() != "1.2.3.4:5", len(ret.Values) != 2 || ret.Values[1].String() != "4.3.2.1:7":
+	case len(ret.Nodes) != 1 || ret.Nodes[0].Addr.String() != "1.2.3.4:5", len(ret.Values) != 3 || ret.Values[1].String() != "4.3.2.1:7",
+		len(ret.Nodes6) != 2 || ret.Nodes6[1].Addr.String() != "[2a00::5]:5", ret.Values[2].String() != "[2a00::1]:8":
 		t.Errorf("lists: %+v", ret)
 	case !bytes.Equal(ret.K[:], r.key), !bytes.Equal(ret.Sig[:], r.sig):
 		t.Errorf("signature: %+v", ret)
@@ -116,6 +120,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("d2:ip6:abcdef1:rd" + id20 + "5:nodes26:abcdefghij0123456789abcdef5:token3:tok6:valuesl6:abcdefee1:t2:aa1:y1:re"))
 	f.Add([]byte("d1:rd" + id20 + "1:k32:abcdefghijklmnopqrstuvwxyz0123453:seqi5e1:vd1:ai1eee1:t2:aa1:y1:re"))
 	f.Add([]byte("d1:eli201e5:Helloe1:t2:aa1:y1:ee"))
+	f.Add([]byte("d2:ip18:abcdefghij0123456712" + "1:rd" + id20 + "6:nodes638:abcdefghij0123456789abcdefghij0123456712345:token3:tok6:valuesl18:abcdefghij01234567e6:abcdefee1:t2:aa1:y1:re"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m message
 		if m.parse(b) != faultNone || m.kind == 'q' {

@@ -123,8 +123,8 @@ func TestSavedTableOfDeadNodes(t *testing.T) {
 		boot := f.node(t, "5.1.0.1:7000", nil)
 		n := f.node(t, "5.1.1.1:7000", func(c *Config) { c.Dir = dir }, "5.1.0.1:7000")
 		defer closeAll(t, n, boot)
-		if len(n.saved) != maxSaved {
-			t.Fatalf("%d nodes loaded", len(n.saved))
+		if len(n.first().saved) != maxSaved {
+			t.Fatalf("%d nodes loaded", len(n.first().saved))
 		}
 		time.Sleep(10 * time.Millisecond)
 		if n.GoodNodes() != 1 {
@@ -149,14 +149,14 @@ func TestSavedTableIsEnough(t *testing.T) {
 		keep := func(c *Config) { c.Dir = dir }
 		n := f.node(t, "5.1.1.1:7000", keep, "5.1.0.1:7000")
 		time.Sleep(time.Minute)
-		id := n.table.self
+		id := n.first().table.self
 		closeAll(t, n)
 
 		n = f.node(t, "5.1.1.1:7000", keep)
 		defer closeAll(t, n)
 		time.Sleep(time.Second)
-		if n.GoodNodes() != 1 || n.table.self != id {
-			t.Errorf("%d nodes, id kept: %v", n.GoodNodes(), n.table.self == id)
+		if n.GoodNodes() != 1 || n.first().table.self != id {
+			t.Errorf("%d nodes, id kept: %v", n.GoodNodes(), n.first().table.self == id)
 		}
 	})
 }
@@ -366,9 +366,9 @@ func TestNobodyFindsItself(t *testing.T) {
 			n := f.node(t, "5.2.0.1:7000", nil)
 			defer closeAll(t, n)
 			n.mu.Lock()
-			n.peers.announce(time.Now(), nodeID(testTarget(1)), netip.MustParseAddrPort(addr))
+			n.first().peers.announce(time.Now(), nodeID(testTarget(1)), netip.MustParseAddrPort(addr))
 			for i := range 3 { // that many say that we are behind 5.4.0.1
-				n.external.note(time.Now(), netip.AddrPortFrom(netip.AddrFrom4([4]byte{6, 1, byte(i), 1}), 0), netip.MustParseAddrPort("5.4.0.1:7000"))
+				n.first().external.note(time.Now(), netip.AddrPortFrom(netip.AddrFrom4([4]byte{6, 1, byte(i), 1}), 0), netip.MustParseAddrPort("5.4.0.1:7000"))
 			}
 			n.mu.Unlock()
 			reported := false

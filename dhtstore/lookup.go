@@ -25,8 +25,13 @@ type candidate struct {
 	contact
 	known  bool // the id is known; bootstrap addresses come without
 	secure bool
+	subnet netip.AddrPort
 	state  candidateState
 	token  string
+}
+
+func newCandidate(c contact, known bool) candidate {
+	return candidate{contact: c, known: known, secure: known && secureID(c), subnet: subnet(c.addr)}
 }
 
 // lookup is the state of an iterative search for the nodes closest to a
@@ -34,7 +39,7 @@ type candidate struct {
 //
 // Nodes whose id fits their address (BEP 42) come before others, because an
 // id near the target can be chosen but an address has to be owned; and of
-// one /24 only one counts among the closest. Readers and writers use the same
+// one /24 or /48 only one counts among the closest. Readers and writers use the same
 // order, so that they meet.
 type lookup struct {
 	target nodeID
@@ -53,7 +58,7 @@ func newLookup(target, self nodeID, allow func(netip.AddrPort) bool) *lookup {
 func (l *lookup) seed(addr netip.AddrPort) {
 	if !l.seen[addr] {
 		l.seen[addr] = true
-		l.insert(candidate{contact: contact{addr: addr}})
+		l.insert(newCandidate(contact{addr: addr}, false))
 	}
 }
 
@@ -62,16 +67,17 @@ func (l *lookup) add(c contact) {
 	if l.seen[c.addr] || c.id == l.self || c.id == (nodeID{}) || !l.allow(c.addr) {
 		return
 	}
+	cand := newCandidate(c, true)
 	if len(l.cands) >= maxCandidates {
 		last := l.cands[len(l.cands)-1]
-		if last.state != fresh || l.compare(&candidate{contact: c, known: true, secure: secureID(c)}, &last) >= 0 {
+		if last.state != fresh || l.compare(&cand, &last) >= 0 {
 			return
 		}
 		l.cands = l.cands[:len(l.cands)-1]
 		delete(l.seen, last.addr)
 	}
 	l.seen[c.addr] = true
-	l.insert(candidate{contact: c, known: true, secure: secureID(c)})
+	l.insert(cand)
 }
 
 func (l *lookup) compare(a, b *candidate) int {
@@ -130,10 +136,10 @@ func (l *lookup) closest(f func(*candidate) bool) {
 			if count == bucketSize {
 				return
 			}
-			if slices.Contains(nets[:count], subnet(c.addr)) {
+			if slices.Contains(nets[:count], c.subnet) {
 				continue
 			}
-			nets[count] = subnet(c.addr)
+			nets[count] = c.subnet
 			count++
 		}
 		if !f(c) {

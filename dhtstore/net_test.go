@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -19,10 +20,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// first is the only DHT, or that of IPv4.
+func (n *Node) first() *stack { return n.stacks[0] }
+
 // startNode starts a node on loopback and ends it with the test.
 func startNode(t testing.TB, ip string, change func(*Config), boot ...string) *Node {
 	t.Helper()
-	cfg := Config{Listen: ip + ":0", Bootstrap: boot, AllowPrivate: true, PacketRate: MaxPacketRate}
+	cfg := Config{Listen: []string{net.JoinHostPort(ip, "0")}, Bootstrap: boot, AllowPrivate: true, PacketRate: MaxPacketRate}
 	if change != nil {
 		change(&cfg)
 	}

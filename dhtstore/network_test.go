@@ -14,7 +14,7 @@ import (
 func closestNodes(nodes []*Node, target nodeID, except *Node) []*Node {
 	out := slices.DeleteFunc(slices.Clone(nodes), func(n *Node) bool { return n == except })
 	slices.SortFunc(out, func(a, b *Node) int {
-		return compareDistance(&target, &a.table.self, &b.table.self)
+		return compareDistance(&target, &a.first().table.self, &b.first().table.self)
 	})
 	return out[:min(bucketSize, len(out))]
 }
@@ -22,14 +22,14 @@ func closestNodes(nodes []*Node, target nodeID, except *Node) []*Node {
 func holdsPeer(n *Node, target nodeID, addr netip.AddrPort) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	el, ok := n.peers.hashes[target]
+	el, ok := n.first().peers.hashes[target]
 	return ok && slices.ContainsFunc(el.Value.(*peerSet).peers, func(p storedPeer) bool { return p.addr == addr })
 }
 
 func holdsItem(n *Node, target nodeID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	_, ok := n.items.items[target]
+	_, ok := n.first().items.items[target]
 	return ok
 }
 
@@ -43,7 +43,7 @@ func TestNetwork(t *testing.T) {
 	// all known to their neighbours.
 	var wg sync.WaitGroup
 	for _, n := range nodes {
-		wg.Go(func() { n.findNodes(n.ctx, n.table.self, nil) })
+		wg.Go(func() { n.first().findNodes(n.ctx, n.first().self(), nil, nil) })
 	}
 	wg.Wait()
 
@@ -115,7 +115,7 @@ func TestNetwork(t *testing.T) {
 	}
 	for i, n := range nodes {
 		n.mu.Lock()
-		if wrong := n.table.check(); wrong != "" {
+		if wrong := n.first().table.check(); wrong != "" {
 			t.Errorf("table of node %d: %s", i, wrong)
 		}
 		n.mu.Unlock()

@@ -12,56 +12,44 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/anacrolix/dht/v2"
-	"github.com/anacrolix/dht/v2/krpc"
-	alog "github.com/anacrolix/log"
 	"github.com/draeder/peerservers/federation"
-	"golang.org/x/time/rate"
 )
 
-// Node is a DHT node, and the federation's directory in the DHT. One that
-// never publishes a record (as `peerservers dht` runs) is a plain DHT node.
+// Node is a DHT node in the IPv4 DHT, the IPv6 one or both, and the
+// federation's directory in them. One that never publishes a record (as
+// `peerservers dht` runs) is a plain DHT node.
+//
+// What belongs to one DHT is in its stack. The node has what is one for both:
+// the packet budget, the limits on what others may ask, our record, and the
+// numbers of the records seen.
 type Node struct {
 	// Static.
 	cfg    Config
-	local  netip.AddrPort
-	guard  *guard
-	server *dht.Server
+	stacks []*stack // by family, those that there are
 	budget *budget
 	counts counters
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	formed chan struct{} // closed when somebody answers for the first time
-	wake   chan struct{} // tells maintain that others shall hear of us
 
 	readOnly atomic.Bool
 
-	// Owned by the reader, in respond: the reply being made.
-	out []byte
-
 	saving sync.Mutex // held while the state file is written; before mu
 
-	mu         sync.Mutex
-	closed     bool
-	calls      sync.WaitGroup // Add only while not closed
-	table      *table
-	peers      *peerStore
-	items      *itemStore
-	tokens     tokens
-	rand       *rand.Rand
-	record     *storedItem // our own
-	seen       *seqs
-	saved      []contact // the last good table, to come back to
-	boot       []netip.AddrPort
-	lastAnswer time.Time
-	external   votes
-	incoming   perHost
-	puts       perHost
-	pingEach   perHost
-	pingAll    bucket
-	replies    bucket
-	resolves   bucket
+	mu       sync.Mutex
+	closed   bool
+	calls    sync.WaitGroup // Add only while not closed
+	rand     *rand.Rand
+	record   *storedItem // our own
+	seen     *seqs
+	saved    [families]savedFamily // as in the file, those not spoken today too
+	tokens   tokens
+	incoming perHost
+	puts     perHost
+	pingEach perHost
+	pingAll  bucket
+	replies  bucket
+	resolves bucket
 }
 
 var _ federation.Directory = (*Node)(nil)
@@ -77,25 +65,21 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := cfg.Conn
-	if conn == nil {
-		if conn, err = net.ListenPacket("udp4", cfg.Listen); err != nil {
-			return nil, fmt.Errorf("dhtstore: %w", err)
+	conns := cfg.Conns
+	if len(conns) == 0 {
+		if conns, err = cfg.open(); err != nil {
+			return nil, err
 		}
 	}
-	n, err := start(cfg, conn, saved)
+	n, err := start(cfg, conns, saved)
 	if err != nil {
-		_ = conn.Close() // the error that matters is the first
+		closeConns(conns)
 		return nil, err
 	}
 	return n, nil
 }
 
-func start(cfg Config, conn net.PacketConn, saved *savedState) (*Node, error) {
-	local, ok := addrPort(conn.LocalAddr())
-	if !ok {
-		return nil, errors.New("dhtstore: the connection's address is not a UDP address")
-	}
+func start(cfg Config, conns []net.PacketConn, saved *savedState) (*Node, error) {
 	var seed [32]byte
 	var secret tokens
 	for _, b := range [][]byte{seed[:], secret.secret[:]} {
@@ -103,90 +87,98 @@ func start(cfg Config, conn net.PacketConn, saved *savedState) (*Node, error) {
 			return nil, fmt.Errorf("dhtstore: %w", err)
 		}
 	}
-	public := cfg.PublicIP
-	if !public.IsValid() {
-		public = saved.external
-	}
-	self := makeID(saved.id, public)
 	n := &Node{
-		cfg: cfg, local: local,
+		cfg:      cfg,
 		budget:   newBudget(cfg.PacketRate),
-		table:    newTable(self),
-		peers:    newPeerStore(),
-		items:    newItemStore(),
 		tokens:   secret,
 		rand:     rand.New(rand.NewChaCha8(seed)),
 		seen:     saved.seen,
-		saved:    saved.nodes,
+		saved:    saved.of,
 		incoming: newPerHost(rateLimit{10, 20}, rateLimit{500, 1000}),
 		puts:     newPerHost(rateLimit{10.0 / 60, 10}, rateLimit{10, 100}),
 		pingEach: newPerHost(rateLimit{1.0 / 60, 1}, rateLimit{1, 2}),
 	}
 	n.readOnly.Store(cfg.ReadOnly)
-	n.formed, n.wake = make(chan struct{}), make(chan struct{}, 1)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.guard = newGuard(conn, &n.counts, cfg.usable)
-	n.guard.onQuery = n.answer
-	n.guard.readOnly = n.readOnly.Load
-
-	server, err := dht.NewServer(&dht.ServerConfig{
-		NodeId:     krpc.ID(self),
-		NoSecurity: true, // ours to judge
-		Conn:       n.guard,
-		// No query gets as far as this.
-		OnQuery:          func(*krpc.Msg, net.Addr) bool { return false },
-		StartingNodes:    func() ([]dht.Addr, error) { return nil, nil },
-		DefaultWant:      []krpc.Want{krpc.WantNodes},
-		QueryResendDelay: func() time.Duration { return queryTimeout },
-		// Ours is in query; this one is here because the library's default is
-		// shared by the whole process.
-		SendLimiter: rate.NewLimiter(rate.Inf, 1),
-		Logger:      alog.NewLogger().WithFilterLevel(alog.Disabled),
-	})
-	if err != nil {
-		n.cancel()
-		return nil, fmt.Errorf("dhtstore: %w", err)
+	for f := range families {
+		for _, conn := range conns {
+			local, _ := addrPort(conn.LocalAddr())
+			if g, ok := familyOf(local.Addr()); !ok || g != f {
+				continue
+			}
+			s, err := newStack(n, f, conn, saved.of[f])
+			if err != nil {
+				n.cancel()
+				for _, s := range n.stacks {
+					s.close()
+				}
+				return nil, err
+			}
+			n.stacks = append(n.stacks, s)
+		}
 	}
-	n.server = server
-	close(n.guard.ready) // the library reads since NewServer
-	n.calls.Add(1)
+	// Each reads since it was made, and waits for all to be there.
+	n.calls.Add(1 + len(n.stacks))
+	for _, s := range n.stacks {
+		close(s.guard.ready)
+		go func() {
+			defer n.calls.Done()
+			s.maintain(n.ctx)
+		}()
+	}
 	go func() {
 		defer n.calls.Done()
-		n.maintain(n.ctx)
+		n.housekeep(n.ctx)
 	}()
 	return n, nil
 }
 
-// makeID returns the node's id: the former one if it still fits the public
-// address (BEP 42), or a new one.
-func makeID(former nodeID, public netip.Addr) nodeID {
-	if !public.IsValid() || !isPublic(public) {
-		if former != (nodeID{}) {
-			return former
+// LocalAddr is the address that the node listens on; of two, that of IPv4.
+func (n *Node) LocalAddr() netip.AddrPort { return n.stacks[0].local }
+
+// LocalAddrs are all addresses that the node listens on.
+func (n *Node) LocalAddrs() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range n.stacks {
+		out = append(out, s.local)
+	}
+	return out
+}
+
+// stack returns the one for addresses like a, or nil.
+func (n *Node) stack(a netip.Addr) *stack {
+	for _, s := range n.stacks {
+		if f, ok := familyOf(a); ok && f == s.family {
+			return s
 		}
-		return nodeID(krpc.RandomNodeID())
 	}
-	if former != (nodeID{}) && secureID(contact{former, netip.AddrPortFrom(public, 1)}) {
-		return former
-	}
-	id := krpc.RandomNodeID()
-	dht.SecureNodeId(&id, net.IP(public.AsSlice()))
-	return nodeID(id)
+	return nil
 }
 
 // SetReadOnly makes the node ask only, as [Config.ReadOnly] does from the
 // start, or answer as well. One that begins to answer makes itself known.
 func (n *Node) SetReadOnly(yes bool) {
 	if n.readOnly.Swap(yes) && !yes {
-		select {
-		case n.wake <- struct{}{}:
-		default: // told already
+		for _, s := range n.stacks {
+			s.nudge()
 		}
 	}
 }
 
-// LocalAddr is the address that the node listens on.
-func (n *Node) LocalAddr() netip.AddrPort { return n.local }
+// External returns what others say about this node's addresses, the most
+// often said first. They may lie, and a NAT may give each of them another
+// port.
+func (n *Node) External() []External {
+	now := time.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []External
+	for _, s := range n.stacks {
+		out = append(out, s.external.count(now)...)
+	}
+	sortExternal(out)
+	return out
+}
 
 // begin admits a call and ties its context to the node's life.
 func (n *Node) begin(ctx context.Context) (context.Context, func(), error) {
@@ -205,6 +197,48 @@ func (n *Node) begin(ctx context.Context) (context.Context, func(), error) {
 	}, nil
 }
 
+// failure prefers to say that the caller or Close ended a call.
+func (n *Node) failure(caller context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case n.ctx.Err() != nil:
+		return ErrClosed
+	case caller.Err() != nil:
+		return caller.Err()
+	}
+	return err
+}
+
+// each runs f for all stacks at once, none of which waits for another, and
+// returns nil if one of them does. Of several errors the one that says most
+// is returned.
+func (n *Node) each(f func(*stack) error) error {
+	if len(n.stacks) == 1 {
+		return f(n.stacks[0])
+	}
+	var wg sync.WaitGroup
+	errs := make([]error, len(n.stacks))
+	for i, s := range n.stacks {
+		wg.Go(func() { errs[i] = f(s) })
+	}
+	wg.Wait()
+	return mergeErrors(errs)
+}
+
+func mergeErrors(errs []error) error {
+	out := errs[0]
+	for _, err := range errs {
+		if err == nil {
+			return nil
+		}
+		if errors.Is(out, errNoAnswer) {
+			out = err
+		}
+	}
+	return out
+}
+
 // Close ends all calls, saves the state and returns when nothing of the node
 // runs any more.
 func (n *Node) Close() error {
@@ -218,89 +252,35 @@ func (n *Node) Close() error {
 		return nil
 	}
 	err := n.save()
-	n.server.Close()
-	<-n.guard.closed
+	for _, s := range n.stacks {
+		s.close()
+	}
 	return err
 }
 
-// query sends one query and waits for its reply, once. It keeps the table
-// informed. An error reply is an error of type [krpc.Error].
-func (n *Node) query(ctx context.Context, addr netip.AddrPort, m method, args krpc.MsgArgs, write bool) (*krpc.Msg, error) {
-	if addr == n.local || !n.cfg.usable(addr) {
-		return nil, errAddress
-	}
-	if err := n.budget.wait(ctx, addr, write); err != nil {
-		if errors.Is(err, ErrBusy) {
-			n.counts.inc(countBusy)
+// housekeep saves the state and forgets what has expired.
+func (n *Node) housekeep(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	saved := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
-		return nil, err
-	}
-	n.counts.inc(countAsked)
-	res := n.server.Query(ctx, dht.NewAddr(net.UDPAddrFromAddrPort(addr)), m.String(), dht.QueryInput{
-		MsgArgs:      args,
-		NumTries:     1,
-		RateLimiting: dht.QueryRateLimiting{NotAny: true},
-	})
-	if res.Err != nil {
-		if !errors.Is(res.Err, dht.TransactionTimeout) {
-			return nil, res.Err
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		n.counts.inc(countTimeouts)
+		now := time.Now()
 		n.mu.Lock()
-		n.table.failed(addr)
+		for _, s := range n.stacks {
+			s.peers.expire(now)
+			s.items.expire(now)
+		}
 		n.mu.Unlock()
-		return nil, errTimeout
+		if now.Sub(saved) >= saveEvery {
+			saved = now
+			if err := n.save(); err != nil {
+				n.cfg.Log.Warn("cannot save the DHT state", "error", err)
+			}
+		}
 	}
-	reply := res.Reply
-	now := time.Now()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.lastAnswer.IsZero() {
-		close(n.formed)
-	}
-	n.lastAnswer = now
-	if e := reply.Error(); e != nil {
-		n.counts.inc(countRefused)
-		return nil, *e
-	}
-	if reply.R == nil {
-		return nil, errTimeout // the guard lets no such message through
-	}
-	n.counts.inc(countAnswered)
-	n.table.answered(now, contact{nodeID(reply.R.ID), addr})
-	if ext, ok := replyExternal(&reply); ok {
-		n.external.note(now, addr, ext)
-	}
-	return &reply, nil
-}
-
-// insist is query with a second try, for what a lookup worked towards.
-func (n *Node) insist(ctx context.Context, addr netip.AddrPort, m method, args krpc.MsgArgs, write bool) (*krpc.Msg, error) {
-	r, err := n.query(ctx, addr, m, args, write)
-	if errors.Is(err, errTimeout) {
-		return n.query(ctx, addr, m, args, write)
-	}
-	return r, err
-}
-
-// verify pings a node that asked us something; if it answers, it is in the
-// table.
-func (n *Node) verify(c contact) {
-	ctx, done, err := n.begin(n.ctx)
-	if err != nil {
-		return
-	}
-	go func() {
-		defer done()
-		_, _ = n.query(ctx, c.addr, methodPing, krpc.MsgArgs{}, false) // the table knows
-	}()
-}
-
-// replyExternal is our address as the replier sees it.
-func replyExternal(m *krpc.Msg) (netip.AddrPort, bool) {
-	ip, ok := netip.AddrFromSlice(m.IP.IP)
-	return netip.AddrPortFrom(ip, uint16(m.IP.Port)), ok && m.IP.Port != 0
 }

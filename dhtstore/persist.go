@@ -1,7 +1,6 @@
 package dhtstore
 
 import (
-	"container/list"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -16,75 +15,33 @@ import (
 const (
 	stateFile    = "dht.json"
 	maxStateSize = 4 << 20
-	maxSaved     = 200  // nodes
-	maxSeqs      = 4096 // keys whose highest sequence number is kept
+	maxSaved     = 200 // nodes of one DHT
 )
-
-// seqs remembers the highest sequence number of each key, so that an old
-// record, validly signed, does not come back. The key seen longest ago is
-// forgotten first.
-type seqs struct {
-	keys   map[[32]byte]*list.Element
-	recent *list.List // of *seqOf, latest first
-}
-
-type seqOf struct {
-	key [32]byte
-	seq int64
-}
-
-func newSeqs() *seqs {
-	return &seqs{keys: make(map[[32]byte]*list.Element), recent: list.New()}
-}
-
-// note records seq, and reports false when a higher one is known.
-func (s *seqs) note(key []byte, seq int64) bool {
-	k := [32]byte(key)
-	if el, ok := s.keys[k]; ok {
-		of := el.Value.(*seqOf)
-		if seq < of.seq {
-			return false
-		}
-		of.seq = seq
-		s.recent.MoveToFront(el)
-		return true
-	}
-	if s.recent.Len() >= maxSeqs {
-		last := s.recent.Back()
-		delete(s.keys, last.Value.(*seqOf).key)
-		s.recent.Remove(last)
-	}
-	s.keys[k] = s.recent.PushFront(&seqOf{k, seq})
-	return true
-}
-
-func (s *seqs) highest(key []byte) (int64, bool) {
-	if len(key) != 32 {
-		return 0, false
-	}
-	el, ok := s.keys[[32]byte(key)]
-	if !ok {
-		return 0, false
-	}
-	return el.Value.(*seqOf).seq, true
-}
 
 // savedState is what outlives a restart.
 type savedState struct {
-	id       nodeID
-	external netip.Addr
-	nodes    []contact
-	seen     *seqs
+	of   [families]savedFamily
+	seen *seqs
 }
 
-// stateJSON is its form in the file.
+type savedFamily struct {
+	id    nodeID
+	nodes []contact
+}
+
+// stateJSON is its form in the file. The IPv4 DHT's part stands where it stood
+// when there was no other.
 type stateJSON struct {
-	Version  int        `json:"version"`
-	ID       string     `json:"id"`
-	External netip.Addr `json:"external,omitzero"`
-	Nodes    []nodeJSON `json:"nodes"`
+	Version int `json:"version"`
+	familyJSON
+	IPv6 *familyJSON `json:"ipv6,omitempty"`
 	// Seqs are listed with the latest seen first.
 	Seqs []seqJSON `json:"seqs"`
+}
+
+type familyJSON struct {
+	ID    string     `json:"id"`
+	Nodes []nodeJSON `json:"nodes"`
 }
 
 type nodeJSON struct {
@@ -135,15 +92,9 @@ func loadState(dir string) (*savedState, error) {
 		}
 		return s, nil
 	}
-	decodeHex(s.id[:], j.ID)
-	if isPublic(j.External) {
-		s.external = j.External
-	}
-	for _, nj := range j.Nodes[:min(maxSaved, len(j.Nodes))] {
-		var c contact
-		if c.addr = nj.Addr; decodeHex(c.id[:], nj.ID) && c.addr.Addr().Is4() && c.addr.Port() != 0 {
-			s.nodes = append(s.nodes, c)
-		}
+	s.of[ipv4] = j.familyJSON.load(ipv4)
+	if j.IPv6 != nil {
+		s.of[ipv6] = j.IPv6.load(ipv6)
 	}
 	for i := min(maxSeqs, len(j.Seqs)) - 1; i >= 0; i-- {
 		var key [32]byte
@@ -152,6 +103,26 @@ func loadState(dir string) (*savedState, error) {
 		}
 	}
 	return s, nil
+}
+
+func (j *familyJSON) load(f family) (s savedFamily) {
+	decodeHex(s.id[:], j.ID)
+	for _, nj := range j.Nodes[:min(maxSaved, len(j.Nodes))] {
+		var c contact
+		c.addr = nj.Addr
+		if g, ok := familyOf(c.addr.Addr()); ok && g == f && c.addr.Port() != 0 && decodeHex(c.id[:], nj.ID) {
+			s.nodes = append(s.nodes, c)
+		}
+	}
+	return s
+}
+
+func (s *savedFamily) json() familyJSON {
+	j := familyJSON{ID: hex.EncodeToString(s.id[:])}
+	for _, c := range s.nodes {
+		j.Nodes = append(j.Nodes, nodeJSON{hex.EncodeToString(c.id[:]), c.addr})
+	}
+	return j
 }
 
 func decodeHex(dst []byte, s string) bool {
@@ -166,15 +137,16 @@ func (n *Node) save() error {
 	defer n.saving.Unlock()
 	n.mu.Lock()
 	now := time.Now()
-	if good := n.table.closest(now, n.table.self, maxSaved, true); len(good) > 0 {
-		n.saved = good
+	for _, s := range n.stacks {
+		if good := s.table.closest(now, s.table.self, maxSaved, true); len(good) > 0 {
+			s.saved = good
+		}
+		n.saved[s.family] = savedFamily{id: s.table.self, nodes: s.saved}
 	}
-	j := stateJSON{Version: 1, ID: hex.EncodeToString(n.table.self[:])}
-	if us, ok := n.external.address(now); ok && isPublic(us.Addr()) {
-		j.External = us.Addr()
-	}
-	for _, c := range n.saved {
-		j.Nodes = append(j.Nodes, nodeJSON{hex.EncodeToString(c.id[:]), c.addr})
+	j := stateJSON{Version: 1, familyJSON: n.saved[ipv4].json()}
+	if six := n.saved[ipv6]; six.id != (nodeID{}) {
+		x := six.json()
+		j.IPv6 = &x
 	}
 	for el := n.seen.recent.Front(); el != nil; el = el.Next() {
 		of := el.Value.(*seqOf)

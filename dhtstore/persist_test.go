@@ -28,7 +28,7 @@ func TestStateOutlivesARestart(t *testing.T) {
 	if err := b.Publish(testContext(t), testRecord(t, mine, 20, "b")); err != nil {
 		t.Fatal(err)
 	}
-	id := b.table.self
+	id := b.first().table.self
 	closeAll(t, b)
 	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 1 {
 		t.Errorf("files left: %v, %v", left, err)
@@ -36,7 +36,7 @@ func TestStateOutlivesARestart(t *testing.T) {
 
 	b = startNode(t, "127.0.0.3", keep)
 	eventually(t, func() bool { return b.GoodNodes() == 1 })
-	if b.table.self != id {
+	if b.first().table.self != id {
 		t.Error("another id")
 	}
 	if seq, ok := b.HighestSeq(mine.Public().(ed25519.PublicKey)); !ok || seq != 20 {
@@ -71,7 +71,7 @@ func TestDamagedStateIsSetAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, err := loadState(dir)
-			if err != nil || len(s.nodes) != 0 || s.id != (nodeID{}) {
+			if err != nil || len(s.of[ipv4].nodes) != 0 || s.of[ipv4].id != (nodeID{}) {
 				t.Errorf("%+v, %v", s, err)
 			}
 			if b, err := os.ReadFile(path + ".bad"); err != nil || !bytes.Equal(b, []byte(contents)) {
@@ -85,32 +85,20 @@ func TestStateIsNotTrusted(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, stateFile), []byte(`{"version":1,"id":"zz","external":"10.1.1.1",
 		"nodes":[{"id":"00","addr":"5.1.1.1:7000"},{"id":"`+strings.Repeat("01", 20)+`","addr":"[2001:db8::1]:1"},{"id":"`+strings.Repeat("02", 20)+`","addr":"5.1.1.1:7000"}],
+		"ipv6":{"id":"`+strings.Repeat("04", 20)+`","nodes":[{"id":"`+strings.Repeat("05", 20)+`","addr":"5.1.1.1:7000"},{"id":"`+strings.Repeat("06", 20)+`","addr":"[::ffff:5.1.1.1]:7000"},
+			{"id":"`+strings.Repeat("07", 20)+`","addr":"[2a00:1::1]:7000"}]},
 		"seqs":[{"key":"00","seq":1},{"key":"`+strings.Repeat("03", 32)+`","seq":7}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s, err := loadState(dir)
-	if err != nil || s.external.IsValid() || len(s.nodes) != 1 || s.nodes[0].addr != netip.MustParseAddrPort("5.1.1.1:7000") {
+	if err != nil || len(s.of[ipv4].nodes) != 1 || s.of[ipv4].nodes[0].addr != netip.MustParseAddrPort("5.1.1.1:7000") {
 		t.Errorf("%+v, %v", s, err)
+	}
+	six := s.of[ipv6]
+	if six.id[0] != 4 || len(six.nodes) != 1 || six.nodes[0].addr != netip.MustParseAddrPort("[2a00:1::1]:7000") {
+		t.Errorf("%+v", six)
 	}
 	if seq, ok := s.seen.highest(bytes.Repeat([]byte{3}, 32)); !ok || seq != 7 || len(s.seen.keys) != 1 {
 		t.Errorf("numbers: %d, %v", seq, ok)
-	}
-}
-
-func TestIDFitsThePublicAddress(t *testing.T) {
-	public := netip.MustParseAddr("5.1.1.1")
-	at := netip.AddrPortFrom(public, 7000)
-	id := makeID(nodeID{1}, public)
-	if !secureID(contact{id, at}) {
-		t.Error("a new id does not fit")
-	}
-	if makeID(id, public) != id {
-		t.Error("a fitting id is not kept")
-	}
-	if makeID(id, netip.Addr{}) != id || makeID(nodeID{1}, netip.MustParseAddr("10.0.0.1")) != (nodeID{1}) {
-		t.Error("without a public address the id is not kept")
-	}
-	if makeID(nodeID{}, netip.Addr{}) == (nodeID{}) {
-		t.Error("no id")
 	}
 }

@@ -24,14 +24,16 @@ func pingLimit() rateLimit  { return rateLimit{pingsPerSecond, 4 * pingsPerSecon
 // answer replies to a query. It runs on the reader's goroutine and so does
 // what is cheap only; the costliest is a signature, which has limits of its
 // own.
-func (n *Node) answer(m *message, size int, from netip.AddrPort) {
+func (s *stack) answer(m *message, size int, from netip.AddrPort) {
+	n := s.node
 	now := time.Now()
 	n.mu.Lock()
-	reply := n.respond(now, m, size, from)
+	reply := s.respond(now, m, size, from)
 	var suspect contact
 	if reply != nil && m.hasID && !m.readOnly {
-		// A new node is verified by a ping before anybody hears of it.
-		if c := (contact{m.id, from}); n.table.wants(now, c) && n.pingEach.allow(now, from) && n.pingAll.allow(now, pingLimit()) {
+		// A new node is verified by a ping before anybody hears of it. One that
+		// says it does not answer (BEP 43) is none.
+		if c := (contact{m.id, from}); s.table.wants(now, c) && n.pingEach.allow(now, from) && n.pingAll.allow(now, pingLimit()) {
 			suspect = c
 		}
 	}
@@ -39,17 +41,18 @@ func (n *Node) answer(m *message, size int, from netip.AddrPort) {
 	if reply == nil {
 		return
 	}
-	_ = n.guard.send(reply, from) // counted there; the asker asks again
+	_ = s.guard.send(reply, from) // counted there; the asker asks again
 	if suspect.addr.IsValid() {
-		n.verify(suspect)
+		s.verify(suspect)
 	}
 }
 
 // respond makes the reply to a query, nil for none, in a buffer that the next
 // call reuses. The caller holds mu.
-func (n *Node) respond(now time.Time, m *message, size int, from netip.AddrPort) []byte {
+func (s *stack) respond(now time.Time, m *message, size int, from netip.AddrPort) []byte {
+	n := s.node
 	switch {
-	case m.hasID && m.id == n.table.self:
+	case m.hasID && m.id == s.table.self:
 		n.counts.inc(countDropSelf)
 		return nil
 	case !n.incoming.allow(now, from):
@@ -65,24 +68,24 @@ func (n *Node) respond(now time.Time, m *message, size int, from netip.AddrPort)
 
 	trusted := n.tokens.valid(now, from.Addr(), m.token)
 	limit := maxReply
-	if !trusted && !n.table.verified(now, from) {
+	if !trusted && !s.table.verified(now, from) {
 		limit = min(limit, maxGain*size)
 	}
-	r := body{id: n.table.self}
+	r := body{id: s.table.self}
 	switch m.method {
 	case methodPing:
 	case methodFindNode:
 		if !m.hasTarget {
-			return n.refuse(m, from, codeProtocol, "target missing")
+			return s.refuse(m, from, codeProtocol, "target missing")
 		}
-		r.nodes = n.nodesFor(now, m, m.target)
+		r.nodes = s.nodesFor(now, m, m.target)
 	case methodGetPeers:
 		if !m.hasInfoHash {
-			return n.refuse(m, from, codeProtocol, "info_hash missing")
+			return s.refuse(m, from, codeProtocol, "info_hash missing")
 		}
 		r.token = n.tokens.make(now, from.Addr())
-		r.values = n.peers.sample(now, n.rand, m.infoHash, maxSample)
-		r.nodes = n.nodesFor(now, m, m.infoHash)
+		r.values = s.peers.sample(now, n.rand, m.infoHash, maxSample)
+		r.nodes = s.nodesFor(now, m, m.infoHash)
 	case methodAnnounce:
 		port := m.port
 		if m.implied {
@@ -90,28 +93,28 @@ func (n *Node) respond(now time.Time, m *message, size int, from netip.AddrPort)
 		}
 		switch {
 		case !m.hasInfoHash:
-			return n.refuse(m, from, codeProtocol, "info_hash missing")
+			return s.refuse(m, from, codeProtocol, "info_hash missing")
 		case port < 1 || port > 65535:
-			return n.refuse(m, from, codeProtocol, "bad port")
+			return s.refuse(m, from, codeProtocol, "bad port")
 		case !trusted:
 			n.counts.inc(countBadToken)
-			return n.refuse(m, from, codeProtocol, "bad token")
+			return s.refuse(m, from, codeProtocol, "bad token")
 		}
-		n.peers.announce(now, m.infoHash, netip.AddrPortFrom(from.Addr(), uint16(port)))
+		s.peers.announce(now, m.infoHash, netip.AddrPortFrom(from.Addr(), uint16(port)))
 	case methodGet:
 		if !m.hasTarget {
-			return n.refuse(m, from, codeProtocol, "target missing")
+			return s.refuse(m, from, codeProtocol, "target missing")
 		}
 		r.token = n.tokens.make(now, from.Addr())
-		r.nodes = n.nodesFor(now, m, m.target)
-		if it := n.stored(now, m.target); it != nil {
-			return n.appendItem(m, from, &r, it, limit)
+		r.nodes = s.nodesFor(now, m, m.target)
+		if it := s.stored(now, m.target); it != nil {
+			return s.appendItem(m, from, &r, it, limit)
 		}
 	case methodPut:
-		return n.respondPut(now, m, from, trusted)
+		return s.respondPut(now, m, from, trusted)
 	case methodRecord:
 		if n.record == nil {
-			return n.refuse(m, from, codeUnknown, "Method Unknown")
+			return s.refuse(m, from, codeUnknown, "Method Unknown")
 		}
 		if !trusted {
 			r.token = n.tokens.make(now, from.Addr())
@@ -120,28 +123,29 @@ func (n *Node) respond(now time.Time, m *message, size int, from netip.AddrPort)
 		it := n.record
 		r.key, r.sig, r.seq, r.hasSeq, r.value = it.key, it.sig, it.seq, true, it.value
 	default:
-		return n.refuse(m, from, codeUnknown, "Method Unknown")
+		return s.refuse(m, from, codeUnknown, "Method Unknown")
 	}
-	return n.fit(m, from, &r, limit)
+	return s.fit(m, from, &r, limit)
 }
 
-func (n *Node) respondPut(now time.Time, m *message, from netip.AddrPort, trusted bool) []byte {
+func (s *stack) respondPut(now time.Time, m *message, from netip.AddrPort, trusted bool) []byte {
+	n := s.node
 	if !trusted {
 		n.counts.inc(countBadToken)
-		return n.refuse(m, from, codeProtocol, "bad token")
+		return s.refuse(m, from, codeProtocol, "bad token")
 	}
 	if m.value == nil {
-		return n.refuse(m, from, codeProtocol, "v missing")
+		return s.refuse(m, from, codeProtocol, "v missing")
 	}
 	if !n.puts.allow(now, from) {
 		n.counts.inc(countPutRate)
-		return n.refuse(m, from, codeGeneric, "too many puts")
+		return s.refuse(m, from, codeGeneric, "too many puts")
 	}
-	if code := n.items.put(now, m); code != 0 {
+	if code := s.items.put(now, m); code != 0 {
 		n.counts.inc(countPutRefused)
-		return n.refuse(m, from, code, putErrors[code])
+		return s.refuse(m, from, code, putErrors[code])
 	}
-	return n.fit(m, from, &body{id: n.table.self}, maxReply)
+	return s.fit(m, from, &body{id: s.table.self}, maxReply)
 }
 
 var putErrors = map[int64]string{
@@ -154,83 +158,90 @@ var putErrors = map[int64]string{
 }
 
 // stored returns the item at target: our own record, or what others gave us.
-func (n *Node) stored(now time.Time, target nodeID) *storedItem {
-	if n.record != nil && n.record.target == target {
-		return n.record
+func (s *stack) stored(now time.Time, target nodeID) *storedItem {
+	if own := s.node.record; own != nil && own.target == target {
+		return own
 	}
-	return n.items.get(now, target)
+	return s.items.get(now, target)
 }
 
-func (n *Node) nodesFor(now time.Time, m *message, target nodeID) []contact {
-	if m.noNodes {
-		return nil
+// nodesFor returns the closest nodes that the asker wants: of this DHT, or of
+// those that it names (BEP 32).
+func (s *stack) nodesFor(now time.Time, m *message, target nodeID) (out [families][]contact) {
+	for _, x := range s.node.stacks {
+		if m.want[x.family] || !m.hasWant && x == s {
+			out[x.family] = x.table.closest(now, target, bucketSize, true)
+		}
 	}
-	return n.table.closest(now, target, bucketSize, true)
+	return out
 }
 
 // appendItem replies with an item, or with its sequence number alone: when
 // the asker has it already, as BEP 44 says, and when it would be too long an
 // answer for one who has not shown a token. The latter may come again with it.
-func (n *Node) appendItem(m *message, from netip.AddrPort, r *body, it *storedItem, limit int) []byte {
+func (s *stack) appendItem(m *message, from netip.AddrPort, r *body, it *storedItem, limit int) []byte {
 	full := *r
 	r.seq, r.hasSeq = it.seq, it.key != nil
 	if it.key != nil && m.hasSeq && it.seq <= m.seq {
-		return n.fit(m, from, r, limit)
+		return s.fit(m, from, r, limit)
 	}
 	full.seq, full.hasSeq = r.seq, r.hasSeq
 	full.key, full.sig, full.value = it.key, it.sig, it.value
-	nodes := full.nodes
-	full.nodes = nil
-	n.out = appendReply(n.out[:0], m.tid, from, &full)
+	full.nodes = [families][]contact{}
+	s.out = appendReply(s.out[:0], m.tid, from, &full)
 	const longest = 1400 // a value of 1000 bytes with everything around it
-	if limit < maxReply && len(n.out) > limit || len(n.out) > longest {
-		n.counts.inc(countTrimmed)
-		return n.fit(m, from, r, limit)
+	if limit < maxReply && len(s.out) > limit || len(s.out) > longest {
+		s.node.counts.inc(countTrimmed)
+		return s.fit(m, from, r, limit)
 	}
-	full.nodes = nodes
-	return n.fit(m, from, &full, max(limit, len(n.out)))
+	full.nodes = r.nodes
+	return s.fit(m, from, &full, max(limit, len(s.out)))
 }
 
 // fit encodes r in at most limit bytes, leaving out nodes and values. A few
-// values go before nodes, the rest after them.
-func (n *Node) fit(m *message, from netip.AddrPort, r *body, limit int) []byte {
+// values go before nodes, our own family's before the other's, and the rest of
+// the values last.
+func (s *stack) fit(m *message, from netip.AddrPort, r *body, limit int) []byte {
 	nodes, values := r.nodes, r.values
-	r.nodes, r.values = nil, nil
-	n.out = appendReply(n.out[:0], m.tid, from, r)
-	if len(nodes)+len(values) == 0 {
-		return n.out
+	r.nodes, r.values = [families][]contact{}, nil
+	s.out = appendReply(s.out[:0], m.tid, from, r)
+	if len(nodes[ipv4])+len(nodes[ipv6])+len(values) == 0 {
+		return s.out
 	}
 	const (
-		nodesHead  = len("5:nodes208:")
 		valuesHead = len("6:valuesle")
-		valueSize  = len("6:......")
 		firstFew   = 4
 	)
-	room := max(0, limit-len(n.out))
+	valueSize := s.family.encodedPeer()
+	room := max(0, limit-len(s.out))
 	first := 0
 	if len(values) > 0 {
 		room = max(0, room-valuesHead)
 		first = min(firstFew, len(values), room/valueSize)
 		room -= first * valueSize
 	}
-	k := 0
-	if len(nodes) > 0 {
-		k = min(len(nodes), max(0, room-nodesHead)/compactNode)
-		if k > 0 {
-			room -= nodesHead + k*compactNode
+	trimmed := false
+	for _, f := range [...]family{s.family, 1 - s.family} {
+		k := len(nodes[f])
+		for k > 0 && f.encodedNodes(k) > room {
+			k--
+			trimmed = true
 		}
+		if k > 0 {
+			room -= f.encodedNodes(k)
+		}
+		r.nodes[f] = nodes[f][:k]
 	}
 	v := first + min(len(values)-first, room/valueSize)
-	if k < len(nodes) || v < len(values) {
-		n.counts.inc(countTrimmed)
+	if r.values = values[:v]; trimmed || v < len(values) {
+		s.node.counts.inc(countTrimmed)
 	}
-	r.nodes, r.values = nodes[:k], values[:v]
-	n.out = appendReply(n.out[:0], m.tid, from, r)
-	return n.out
+	s.out = appendReply(s.out[:0], m.tid, from, r)
+	return s.out
 }
 
-func (n *Node) refuse(m *message, from netip.AddrPort, code int64, text string) []byte {
-	n.counts.inc(countErrorsSent)
-	n.out = appendError(n.out[:0], m.tid, from, code, text)
-	return n.out
+func (s *stack) refuse(m *message, from netip.AddrPort, code int64, text string) []byte {
+	s.node.counts.inc(countErrorsSent)
+	s.out = appendError(s.out[:0], m.tid, from, code, text)
+	return s.out
 }

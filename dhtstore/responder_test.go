@@ -95,10 +95,10 @@ func fillTable(n *Node, count int) []contact {
 		for j := range c.id {
 			c.id[j] = byte(r.Uint32())
 		}
-		n.table.answered(time.Now(), c)
+		n.first().table.answered(time.Now(), c)
 	}
 	var out []contact
-	n.table.each(func(e *entry) { out = append(out, e.contact) })
+	n.first().table.each(func(e *entry) { out = append(out, e.contact) })
 	return out
 }
 
@@ -122,12 +122,12 @@ func TestNodesAreTheClosestToTheTarget(t *testing.T) {
 			}
 			// A token shows that we are who we say, so that all 8 fit.
 			m := r.ask(method, fmt.Sprintf("%s20:%s5:token%d:%s4:wantl2:n42:n6e", name, target[:], len(token), token))
-			if len(m.nodes) != 8*compactNode {
-				t.Fatalf("%s returned %d bytes of nodes", method, len(m.nodes))
+			if len(m.nodes[ipv4]) != 8*ipv4.compactNode() {
+				t.Fatalf("%s returned %d bytes of nodes", method, len(m.nodes[ipv4]))
 			}
 			last := nodeID{}
-			for j := 0; j < len(m.nodes); j += compactNode {
-				id := nodeID(m.nodes[j:])
+			for j := 0; j < len(m.nodes[ipv4]); j += ipv4.compactNode() {
+				id := nodeID(m.nodes[ipv4][j:])
 				if j > 0 && compareDistance(&target, &last, &id) >= 0 {
 					t.Errorf("%s is not sorted", method)
 				}
@@ -163,19 +163,19 @@ func TestPopularHash(t *testing.T) {
 	target := testTarget(1)
 	n.mu.Lock()
 	for i := range 150 {
-		n.peers.announce(time.Now(), nodeID(target), netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 8, 0, byte(i)}), 5000))
+		n.first().peers.announce(time.Now(), nodeID(target), netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 8, 0, byte(i)}), 5000))
 	}
 	n.mu.Unlock()
 	r := dialRaw(t, "127.0.0.9", n.LocalAddr())
 	m := r.ask("get_peers", infoHash(target))
-	if len(m.values) < 2 || len(m.nodes) < 3*compactNode {
-		t.Errorf("a stranger gets %d peers, %d nodes", len(m.values), len(m.nodes)/compactNode)
+	if len(m.values) < 2 || len(m.nodes[ipv4]) < 3*ipv4.compactNode() {
+		t.Errorf("a stranger gets %d peers, %d nodes", len(m.values), len(m.nodes[ipv4])/ipv4.compactNode())
 	}
 	seen := make(map[netip.AddrPort]bool)
 	for range 40 {
 		m = r.ask("get_peers", infoHash(target)+fmt.Sprintf("5:token%d:%s", len(m.token), m.token))
-		if len(m.values) != maxSample || len(m.nodes) != 8*compactNode {
-			t.Fatalf("one with a token gets %d peers, %d nodes", len(m.values), len(m.nodes)/compactNode)
+		if len(m.values) != maxSample || len(m.nodes[ipv4]) != 8*ipv4.compactNode() {
+			t.Fatalf("one with a token gets %d peers, %d nodes", len(m.values), len(m.nodes[ipv4])/ipv4.compactNode())
 		}
 		for _, a := range m.values {
 			seen[a] = true

@@ -1,6 +1,7 @@
 package dhtstore
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -58,6 +59,7 @@ const (
 	countBadRecords
 	countStaleRecords
 	countBootstraps
+	countMoves // changes of our id
 	numCounters
 )
 
@@ -67,7 +69,7 @@ var counterNames = [numCounters]string{
 	"query_unknown", "query_ping", "query_find_node", "query_get_peers", "query_announce_peer", "query_get", "query_put", "query_wt_rec",
 	"errors_sent", "bad_token", "put_rate", "put_refused", "replies_trimmed",
 	"asked", "answered", "refused", "timeouts", "busy",
-	"lookups", "announces", "resolves", "resolves_failed", "fetches", "publishes", "puts", "bad_records", "stale_records", "bootstraps",
+	"lookups", "announces", "resolves", "resolves_failed", "fetches", "publishes", "puts", "bad_records", "stale_records", "bootstraps", "id_changes",
 }
 
 type counters [numCounters]atomic.Uint64
@@ -97,27 +99,49 @@ type Stats struct {
 	// SinceAnswer is how long nobody has answered us; negative when nobody
 	// ever did.
 	SinceAnswer time.Duration
+	// DHTs are the same for each DHT that the node is in, IPv4 first.
+	DHTs []DHTStats
+}
+
+// DHTStats is what a node has of one DHT.
+type DHTStats struct {
+	Family           string // "IPv4" or "IPv6"
+	Local            netip.AddrPort
+	ID               [20]byte
+	GoodNodes, Nodes int
+	SinceAnswer      time.Duration
 }
 
 // Stats returns the present state.
 func (n *Node) Stats() Stats {
 	now := time.Now()
-	s := Stats{Counts: n.counts.all(), Outstanding: n.guard.waiting(), SinceAnswer: -1}
+	s := Stats{Counts: n.counts.all(), SinceAnswer: -1}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s.GoodNodes, s.Nodes = n.table.counts(now)
-	s.Hashes, s.Peers = n.peers.counts()
-	s.Items = n.items.recent.Len()
-	if !n.lastAnswer.IsZero() {
-		s.SinceAnswer = now.Sub(n.lastAnswer)
+	for _, x := range n.stacks {
+		d := DHTStats{Family: x.family.String(), Local: x.local, ID: x.table.self, SinceAnswer: -1}
+		d.GoodNodes, d.Nodes = x.table.counts(now)
+		if !x.lastAnswer.IsZero() {
+			d.SinceAnswer = now.Sub(x.lastAnswer)
+			if s.SinceAnswer < 0 || d.SinceAnswer < s.SinceAnswer {
+				s.SinceAnswer = d.SinceAnswer
+			}
+		}
+		hashes, peers := x.peers.counts()
+		s.GoodNodes, s.Nodes = s.GoodNodes+d.GoodNodes, s.Nodes+d.Nodes
+		s.Hashes, s.Peers, s.Items = s.Hashes+hashes, s.Peers+peers, s.Items+x.items.recent.Len()
+		s.Outstanding += x.guard.waiting()
+		s.DHTs = append(s.DHTs, d)
 	}
 	return s
 }
 
-// GoodNodes returns how many nodes of the routing table answered lately.
+// GoodNodes returns how many nodes of the routing tables answered lately.
 func (n *Node) GoodNodes() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	good, _ := n.table.counts(time.Now())
-	return good
+	now := time.Now()
+	all := 0
+	for _, s := range n.stacks {
+		all += s.goodNodes(now)
+	}
+	return all
 }

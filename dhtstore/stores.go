@@ -19,9 +19,9 @@ import (
 const (
 	maxHashes   = 2000
 	maxPeers    = 100 // of a hash
-	maxHostHash = 8   // ports of one public address under a hash
+	maxHostHash = 8   // ports of one public address, or of one /64, under a hash
 	maxItems    = 1000
-	maxSample   = 50 // peers in one reply
+	maxSample   = 50 // peers in one reply, if they fit
 	peerExpiry  = 30 * time.Minute
 	itemExpiry  = 2 * time.Hour
 	tokenEpoch  = 5 * time.Minute

@@ -3,12 +3,9 @@ package dhtstore
 import (
 	"math/bits"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/anacrolix/dht/v2"
 )
 
 // nodeID is a place in the DHT's key space: of a node, or a key.
@@ -46,7 +43,7 @@ const (
 	goodFor = 15 * time.Minute
 	// maxFails removes a node. One lost packet must not.
 	maxFails  = 3
-	perSubnet = 2 // nodes of one /24 in a bucket
+	perSubnet = 2 // nodes of one /24 or /48 in a bucket
 )
 
 type entry struct {
@@ -93,11 +90,15 @@ func (t *table) answered(now time.Time, c contact) bool {
 	if !t.makeRoom(now, c) {
 		return false
 	}
-	b := &t.buckets[sharedBits(&t.self, &c.id)]
-	*b = append(*b, entry{contact: c, answered: now, secure: secureID(c)})
-	t.byAddr[c.addr] = c.id
-	t.byHost[host(c.addr)] = c.id
+	t.place(entry{contact: c, answered: now, secure: secureID(c)})
 	return true
+}
+
+func (t *table) place(e entry) {
+	b := &t.buckets[sharedBits(&t.self, &e.id)]
+	*b = append(*b, e)
+	t.byAddr[e.addr] = e.id
+	t.byHost[host(e.addr)] = e.id
 }
 
 // wants reports whether a node that is not verified yet would be added.
@@ -229,6 +230,18 @@ func (t *table) closest(now time.Time, target nodeID, n int, good bool) []contac
 	return all[:min(n, len(all))]
 }
 
+// moveTo makes self the node's id, which the places of all others depend on.
+// Some find no room near it any more.
+func (t *table) moveTo(now time.Time, self nodeID) {
+	old := *t
+	*t = *newTable(self)
+	old.each(func(e *entry) {
+		if e.id != self && t.makeRoom(now, e.contact) {
+			t.place(*e)
+		}
+	})
+}
+
 // counts returns the numbers of good nodes and of all.
 func (t *table) counts(now time.Time) (good, all int) {
 	t.each(func(e *entry) {
@@ -315,57 +328,4 @@ func (t *table) check() string {
 		return "indexes have other entries"
 	}
 	return ""
-}
-
-// host is what limits per address count: the address of a public node, the
-// address and port of a private one.
-func host(addr netip.AddrPort) netip.AddrPort {
-	if isPublic(addr.Addr()) {
-		return netip.AddrPortFrom(addr.Addr(), 0)
-	}
-	return addr
-}
-
-// subnet is what limits per network count: the /24 of a public node, the
-// address and port of a private one.
-func subnet(addr netip.AddrPort) netip.AddrPort {
-	if !isPublic(addr.Addr()) {
-		return addr
-	}
-	p, err := addr.Addr().Prefix(24)
-	if err != nil {
-		return addr
-	}
-	return netip.AddrPortFrom(p.Addr(), 0)
-}
-
-// secureID reports whether the id fits the address by BEP 42.
-func secureID(c contact) bool {
-	return dht.NodeIdSecure(c.id, net.IP(c.addr.Addr().AsSlice()))
-}
-
-// reserved are the IPv4 networks besides those that netip knows which are
-// not on the public Internet (RFC 6890).
-var reserved = [...]netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"),
-	netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"),
-	netip.MustParsePrefix("240.0.0.0/4"),
-}
-
-// isPublic reports whether a is an IPv4 unicast address of the Internet.
-func isPublic(a netip.Addr) bool {
-	if !a.Is4() || !a.IsGlobalUnicast() || a.IsPrivate() {
-		return false
-	}
-	for _, p := range reserved {
-		if p.Contains(a) {
-			return false
-		}
-	}
-	return true
 }

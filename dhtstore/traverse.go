@@ -3,42 +3,24 @@ package dhtstore
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/anacrolix/dht/v2/krpc"
 )
 
-// await gives a node that has just started the time to find somebody to ask.
-func (n *Node) await(ctx context.Context) {
-	n.mu.Lock()
-	hopeless := len(n.cfg.Bootstrap)+len(n.saved) == 0
-	n.mu.Unlock()
-	if hopeless {
-		return
-	}
-	t := time.NewTimer(formingTime)
-	defer t.Stop()
-	select {
-	case <-n.formed:
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
 // newLookup starts a lookup from what the table knows, or from the bootstrap
 // addresses while it knows nothing or nobody answers.
-func (n *Node) newLookup(target nodeID) *lookup {
+func (s *stack) newLookup(target nodeID) *lookup {
 	now := time.Now()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	l := newLookup(target, n.table.self, n.cfg.named)
-	for _, c := range n.table.closest(now, target, 2*bucketSize, false) {
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	l := newLookup(target, s.table.self, s.named)
+	for _, c := range s.table.closest(now, target, 2*bucketSize, false) {
 		l.add(c)
 	}
-	if len(l.cands) == 0 || now.Sub(n.lastAnswer) > deadAfter {
-		for _, addr := range n.boot {
+	if len(l.cands) == 0 || now.Sub(s.lastAnswer) > deadAfter {
+		for _, addr := range s.boot {
 			l.seed(addr)
 		}
 	}
@@ -48,7 +30,7 @@ func (n *Node) newLookup(target nodeID) *lookup {
 // traverse runs a lookup to its end: it asks, adds what is named, and calls
 // on, from this goroutine, with each answer. It ends early when on returns
 // false. It fails when nobody answered.
-func (n *Node) traverse(ctx context.Context, l *lookup, m method, args krpc.MsgArgs, on func(from contact, reply *krpc.Msg) bool) error {
+func (s *stack) traverse(ctx context.Context, l *lookup, m method, args krpc.MsgArgs, on func(from contact, reply *krpc.Msg) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -68,7 +50,7 @@ func (n *Node) traverse(ctx context.Context, l *lookup, m method, args krpc.MsgA
 			}
 			inFlight++
 			go func() {
-				reply, err := n.query(ctx, c.addr, m, args, false)
+				reply, err := s.query(ctx, c.addr, m, args, false)
 				results <- result{c, reply, err}
 			}()
 		}
@@ -91,11 +73,11 @@ func (n *Node) traverse(ctx context.Context, l *lookup, m method, args krpc.MsgA
 		}
 		from := contact{nodeID(ret.ID), r.from.addr}
 		l.answered(from.addr, from.id, token)
-		for _, info := range ret.Nodes {
-			if ip, ok := netip.AddrFromSlice(info.Addr.IP); ok {
-				l.add(contact{nodeID(info.ID), netip.AddrPortFrom(ip.Unmap(), uint16(info.Addr.Port))})
+		ret.ForAllNodes(func(info krpc.NodeInfo) {
+			if addr, ok := addrOf(info.Addr); ok {
+				l.add(contact{nodeID(info.ID), addr})
 			}
-		}
+		})
 		if !stopped && on != nil && !on(from, r.reply) {
 			stopped = true
 			cancel()
@@ -116,9 +98,17 @@ type outcome struct {
 	err error // the last, when any failed
 }
 
+// failure is nil if the write is at one node at least.
+func (o outcome) failure() error {
+	if o.ok > 0 {
+		return nil
+	}
+	return o.err
+}
+
 // writeAll sends a write to each of the closest nodes of a finished lookup,
 // all at once, twice if need be.
-func (n *Node) writeAll(ctx context.Context, l *lookup, m method, args func(token string) krpc.MsgArgs) outcome {
+func (s *stack) writeAll(ctx context.Context, l *lookup, m method, args func(token string) krpc.MsgArgs) outcome {
 	var (
 		wg  sync.WaitGroup
 		mu  sync.Mutex
@@ -126,7 +116,7 @@ func (n *Node) writeAll(ctx context.Context, l *lookup, m method, args func(toke
 	)
 	for _, c := range l.writable() {
 		wg.Go(func() {
-			_, err := n.insist(ctx, c.addr, m, args(c.token), true)
+			_, err := s.insist(ctx, c.addr, m, args(c.token), true)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {

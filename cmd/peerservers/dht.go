@@ -6,13 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/draeder/peerservers/dhtstore"
 )
 
 // dhtCommand runs a DHT node that stores for others and wants nothing.
 type dhtCommand struct {
-	Listen       string   `default:":7000" placeholder:"HOST:PORT" help:"UDP address, IPv4 (default ${default})."`
+	Listen       []string `default:":7000" placeholder:"HOST:PORT" help:"UDP address, one of IPv4 and one of IPv6; :PORT is IPv4, and IPv6 if this machine has an address there (default ${default}). Repeatable."`
 	DHTBootstrap []string `name:"dht-bootstrap" placeholder:"HOST:PORT" help:"A DHT node to join. Repeatable. Without any, this is the first."`
 	DataDir      string   `placeholder:"DIR" help:"Where to keep the routing table. By default nowhere."`
 	AllowPrivate bool     `help:"Admit loopback and private addresses; a --listen or --dht-bootstrap of that kind implies it."`
@@ -20,7 +21,7 @@ type dhtCommand struct {
 
 // Validate implements kong's validation.
 func (c *dhtCommand) Validate() error {
-	errs := []error{hostPort("--listen", c.Listen)}
+	errs := []error{dhtListen("--listen", c.Listen)}
 	for _, addr := range c.DHTBootstrap {
 		errs = append(errs, bootstrap(addr, true))
 	}
@@ -40,21 +41,34 @@ func (c *dhtCommand) Run(ctx context.Context, con *console) error {
 		Listen:       c.Listen,
 		Bootstrap:    c.DHTBootstrap,
 		Dir:          c.DataDir,
-		AllowPrivate: c.AllowPrivate || privateAddr(c.Listen) || slices.ContainsFunc(c.DHTBootstrap, privateAddr),
+		AllowPrivate: c.AllowPrivate || slices.ContainsFunc(c.Listen, privateAddr) || slices.ContainsFunc(c.DHTBootstrap, privateAddr),
 		Log:          con.log,
 	})
 	if err != nil {
-		return listenError("--listen", c.Listen, err)
+		return listenError("--listen", strings.Join(c.Listen, ", "), err)
 	}
-	con.printf("DHT node listening on %v (UDP); others start from it with --dht-bootstrap %v", node.LocalAddr(), reachable(node.LocalAddr()))
+	con.printf("DHT node listening on %s (UDP); others start from it with --dht-bootstrap %v", localAddrs(node), reachable(node.LocalAddr()))
 	<-ctx.Done()
 	return node.Close()
+}
+
+// localAddrs are where a DHT node listens, for a person.
+func localAddrs(n *dhtstore.Node) string {
+	var list []string
+	for _, a := range n.LocalAddrs() {
+		list = append(list, a.String())
+	}
+	return strings.Join(list, " and ")
 }
 
 // reachable is how others on this machine reach what listens on addr.
 func reachable(addr netip.AddrPort) netip.AddrPort {
 	if addr.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), addr.Port())
+		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if addr.Addr().Is6() {
+			loopback = netip.IPv6Loopback()
+		}
+		return netip.AddrPortFrom(loopback, addr.Port())
 	}
 	return addr
 }

@@ -62,7 +62,7 @@ func (c *serveCommand) openFederation(dir string, log *slog.Logger, listeners []
 		Log:        log,
 	})
 	if err != nil {
-		return nil, listenError("--dht-listen", listen, err)
+		return nil, listenError("--dht-listen", strings.Join(listen, ", "), err)
 	}
 	f.cfg = federation.Config{
 		Key: key, Network: network,
@@ -127,7 +127,7 @@ func (f *federated) linkPaths() []string {
 // try, and what would get it further.
 func (f *federated) describe() string {
 	key := hex.EncodeToString(f.cfg.Key.Public().(ed25519.PublicKey)[:4])
-	dht := fmt.Sprintf("DHT on UDP %v, bootstrap %s", f.dht.LocalAddr(), f.boot)
+	dht := fmt.Sprintf("DHT on UDP %s, bootstrap %s", localAddrs(f.dht), f.boot)
 	if len(f.cfg.URLs) == 0 {
 		return fmt.Sprintf("node %s is a leaf: it dials other nodes, and none can dial it. To be reachable, make a public wss:// URL lead here and give it with --node-url. %s", key, dht)
 	}
@@ -166,18 +166,18 @@ func (f *federated) announceFirstLink(ctx context.Context, con *console) {
 // dhtListen is where the DHT node listens. Nobody asks a leaf anything, so its
 // port does not matter. Others are named by their port, and low ones are not
 // asked (dhtstore, named).
-func (c *serveCommand) dhtListen(listeners []net.Listener) string {
+func (c *serveCommand) dhtListen(listeners []net.Listener) []string {
 	const lowest, fallback = 1024, 8000
 	switch {
-	case c.DHTListen != "":
+	case len(c.DHTListen) > 0:
 		return c.DHTListen
 	case len(c.NodeURL) == 0:
-		return ":0"
+		return []string{":0"}
 	}
 	if port := addrs(listeners)[0].Port(); port >= lowest {
-		return ":" + strconv.Itoa(int(port))
+		return []string{":" + strconv.Itoa(int(port))}
 	}
-	return ":" + strconv.Itoa(fallback)
+	return []string{":" + strconv.Itoa(fallback)}
 }
 
 func addrs(listeners []net.Listener) (list []netip.AddrPort) {

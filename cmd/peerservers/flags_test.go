@@ -41,6 +41,7 @@ func TestErrorsNameFlagAndMend(t *testing.T) {
 		{"--seed nonsense", []string{"--seed nonsense", "wss://"}},
 		{"--node-url wss://a.example.org,wss://b.example.org,wss://c.example.org,wss://d.example.org,wss://e.example.org", []string{"--node-url", "up to 4"}},
 		{"--dht-listen x", []string{"--dht-listen x", "HOST:PORT"}},
+		{"--dht-listen :7 --dht-listen 127.0.0.1:7", []string{"--dht-listen :7, 127.0.0.1:7", "one of each"}},
 		{"--dht-bootstrap x", []string{"--dht-bootstrap x", "HOST:PORT"}},
 		{"--dht-bootstrap 127.0.0.1:7000", []string{"--dht-bootstrap", "--allow-private"}},
 		{"--dht-rate 1000", []string{"--dht-rate 1000", "1 to 250"}},

@@ -62,7 +62,7 @@ var mayImport = map[string][]string{
 	// For its own tests: it runs the product's binary, and knows none of it.
 	"federation/nettest": {},
 
-	"dhtstore": {"federation"},
+	"dhtstore": {"federation", "federation/nodeaddr"},
 }
 
 // pure packages have no sockets, files, locks, logs or clocks.

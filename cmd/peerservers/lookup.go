@@ -23,7 +23,7 @@ import (
 type lookupCommand struct {
 	InfoHash          string        `arg:"" name:"infohash" help:"Info hash: 40 hex digits, or another form as clients send it."`
 	DHTBootstrap      []string      `name:"dht-bootstrap" placeholder:"HOST:PORT" help:"A DHT node to start from, instead of the public ones. Repeatable."`
-	DHTListen         string        `name:"dht-listen" default:":0" placeholder:"HOST:PORT" help:"UDP address to ask from."`
+	DHTListen         []string      `name:"dht-listen" default:":0" placeholder:"HOST:PORT" help:"UDP address to ask from, one of IPv4 and one of IPv6; :PORT is both. Repeatable."`
 	NetworkSecretFile string        `placeholder:"FILE" help:"Look in the closed network of the nodes that have the secret in this file."`
 	AllowPrivate      bool          `help:"Admit loopback and private addresses; a --dht-bootstrap of that kind implies it."`
 	Timeout           time.Duration `default:"15s" help:"Give up after that (default ${default})."`
@@ -31,7 +31,7 @@ type lookupCommand struct {
 
 // Validate implements kong's validation.
 func (c *lookupCommand) Validate() error {
-	errs := []error{hostPort("--dht-listen", c.DHTListen)}
+	errs := []error{dhtListen("--dht-listen", c.DHTListen)}
 	for _, addr := range c.DHTBootstrap {
 		errs = append(errs, bootstrap(addr, true))
 	}
@@ -59,7 +59,7 @@ func (c *lookupCommand) Run(ctx context.Context, con *console) error {
 		Log:          con.log,
 	})
 	if err != nil {
-		return listenError("--dht-listen", c.DHTListen, err)
+		return listenError("--dht-listen", strings.Join(c.DHTListen, ", "), err)
 	}
 	defer node.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)

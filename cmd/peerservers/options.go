@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/draeder/peerservers/dhtstore"
 	"github.com/draeder/peerservers/federation/derive"
 	"github.com/draeder/peerservers/federation/nodeaddr"
 	"github.com/draeder/peerservers/federation/record"
@@ -46,7 +47,7 @@ type serveCommand struct {
 	Path          []string      `group:"clients" placeholder:"/PATH" help:"Take clients on this path only, instead of on all; /PATH/{token} takes the last element as the client's token. Repeatable."`
 
 	NodeURL           []string `group:"federation" name:"node-url" placeholder:"URL" help:"The wss:// URL at which other nodes reach this one; without it this node is a leaf, which only dials out. Repeatable, up to 4."`
-	DHTListen         string   `group:"federation" name:"dht-listen" placeholder:"HOST:PORT" help:"UDP address for the DHT, IPv4. By default a leaf takes any port, another node the number of its first --listen if that is at least 1024, else 8000."`
+	DHTListen         []string `group:"federation" name:"dht-listen" placeholder:"HOST:PORT" help:"UDP address for the DHT, one of IPv4 and one of IPv6; :PORT is IPv4, and IPv6 if this machine has an address there. By default a leaf takes any port, another node the number of its first --listen if that is at least 1024, else 8000. Repeatable."`
 	DHTBootstrap      []string `group:"federation" name:"dht-bootstrap" placeholder:"HOST:PORT" help:"A DHT node to start from, instead of the public ones. Repeatable."`
 	DHTRate           int      `group:"federation" name:"dht-rate" placeholder:"N" help:"DHT queries sent per second, at most (default 40, with --allow-private 250; up to 250)."`
 	Seed              []string `group:"federation" placeholder:"URL" help:"The URL of a node to link with whatever the DHT says. Repeatable."`
@@ -142,9 +143,7 @@ func (c *serveCommand) validateFederation() error {
 			add(wrong("--seed", u, nodeURLMend(u, c.AllowPrivate), "%w", err))
 		}
 	}
-	if c.DHTListen != "" {
-		add(hostPort("--dht-listen", c.DHTListen))
-	}
+	add(dhtListen("--dht-listen", c.DHTListen))
 	for _, addr := range c.DHTBootstrap {
 		add(bootstrap(addr, c.AllowPrivate))
 	}
@@ -217,6 +216,19 @@ func hostPort(flag, addr string) error {
 	}
 	if err != nil {
 		return wrong(flag, addr, "give HOST:PORT, such as 127.0.0.1:8000 or :8000", "not an address to listen on")
+	}
+	return nil
+}
+
+// dhtListen judges the addresses of a DHT node's sockets.
+func dhtListen(flag string, addrs []string) error {
+	for _, addr := range addrs {
+		if err := hostPort(flag, addr); err != nil {
+			return err
+		}
+	}
+	if err := (&dhtstore.Config{Listen: addrs}).Validate(); err != nil && len(addrs) > 0 {
+		return wrong(flag, strings.Join(addrs, ", "), "give one IPv4 address, one IPv6 address, or one of each", "%w", err)
 	}
 	return nil
 }

@@ -250,9 +250,9 @@ func TestDHTListen(t *testing.T) {
 		{serveCommand{}, 8001, ":0"},
 		{serveCommand{NodeURL: []string{"wss://example.org"}}, 8001, ":8001"},
 		{serveCommand{NodeURL: []string{"wss://example.org"}}, 443, ":8000"},
-		{serveCommand{NodeURL: []string{"wss://example.org"}, DHTListen: "127.0.0.1:7"}, 443, "127.0.0.1:7"},
+		{serveCommand{NodeURL: []string{"wss://example.org"}, DHTListen: []string{"127.0.0.1:7"}}, 443, "127.0.0.1:7"},
 	} {
-		if got := c.cmd.dhtListen(listeners(c.port)); got != c.want {
+		if got := c.cmd.dhtListen(listeners(c.port)); len(got) != 1 || got[0] != c.want {
 			t.Errorf("%v, port %d: %s, want %s", c.cmd.NodeURL, c.port, got, c.want)
 		}
 	}
