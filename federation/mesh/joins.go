@@ -33,7 +33,7 @@ func (m *Mesh) joinsKept(c joinClass) float64 {
 // update sends the join that sh wants, or makes it wait for its turn.
 func (m *Mesh) update(sh *share) {
 	n, c := sh.node, sh.class()
-	if !sh.dirty || !n.up || sh.queued {
+	if !sh.dirty || !n.up || sh.queued || !m.mayJoin(sh) {
 		return
 	}
 	if len(n.joinQueue[c]) == 0 && n.joins.when(m.now, m.joinsKept(c)) <= m.now {
@@ -54,7 +54,7 @@ func (m *Mesh) update(sh *share) {
 func (m *Mesh) sendJoin(sh *share) {
 	n := sh.node
 	n.joins.take(m.now, 1)
-	sh.dirty, sh.joined, sh.named, sh.free = false, true, false, m.now+updatePause
+	sh.dirty, sh.joined, sh.named, sh.known, sh.free = false, true, false, true, m.now+updatePause
 	m.stats.Joins++
 	m.cancel(&n.idle)
 	m.emit(Action{Kind: ActJoin, Key: n.key, InfoHash: sh.swarm.infoHash})

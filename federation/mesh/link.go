@@ -22,7 +22,7 @@ func (m *Mesh) LinkUp(now time.Duration, key Key, dialled bool) {
 		m.stats.Dropped[DropLinks]++
 		m.close(n, CloseFull)
 	}
-	n.up, n.fails = true, 0
+	n.up, n.upSince, n.fails = true, m.now, 0
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
 	m.links++
 	m.sayCensus(n)
@@ -54,7 +54,7 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 	n.free = m.now + m.jitter(time.Second, 0.5)
 	for i := len(n.shares) - 1; i >= 0; i-- {
 		sh := n.shares[i]
-		sh.joined, sh.dirty = false, false
+		sh.joined, sh.dirty, sh.naming = false, false, false
 		m.cancel(&sh.task)
 		if sh.until <= m.now {
 			m.dropShare(sh)

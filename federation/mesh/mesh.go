@@ -7,18 +7,21 @@
 // this node under the swarm's target and reads who else is there. Each
 // Sighting is an address that somebody, perhaps a liar, stored. A few of them
 // are resolved (ActResolve) to signed node records; those nodes are dialled
-// (ActDial), and once a link is up and its key proven, the swarm is joined
-// there (ActJoin). A swarm that found nobody searches again soon, then less
+// (ActDial), and once a link is up and its key proven, the swarm is named
+// there (ActNames), and joined when the other side shows that it knows it
+// (ActJoin). A swarm that found nobody searches again soon, then less
 // and less often. One that has just found company searches a few times more,
 // because nodes that start together see each other only once all have
 // published; from then on it only refreshes what it published.
 //
 // Three rules bound what strangers can make a node do:
 //
-//   - a plain info hash goes only to a node that a search under that swarm's
-//     target named, that sent a join for it itself, or that sent its name, which
-//     only those can who know it (invariant 6). Every ActJoin comes from a
-//     share, and only name, Joined, Asked (with askers) and named make shares;
+//   - a plain info hash goes only to a node that sent a join for it itself, or
+//     its name, which only those can who know it (invariant 6). A node that a
+//     search under the swarm's target named is told the name first; one that
+//     understands no names is told a few swarms in plain (approach). Every
+//     ActJoin comes from a share, and only name, Joined, Asked (with askers) and
+//     named make shares;
 //   - searches, resolves and dials each have a rate, a cap on how many are
 //     under way, and a memory of failures per address, host and key;
 //   - every map and queue has a bound, and meeting it is counted.
@@ -228,6 +231,7 @@ type Mesh struct {
 	addrRing []netip.AddrPort // in the order of arrival, for eviction
 	hosts    map[string]*host
 	askers   map[string]*askers
+	plain    map[netip.AddrPort]*bucket // by prefix: see approach
 	askRing  []askPlace
 	askCount int
 
@@ -266,6 +270,7 @@ func New(cfg Config, now time.Duration, unix int64) *Mesh {
 		addrs:    make(map[netip.AddrPort]*address),
 		hosts:    make(map[string]*host),
 		askers:   make(map[string]*askers),
+		plain:    make(map[netip.AddrPort]*bucket),
 		searches: make(map[uint64]*search),
 		dials:    make(map[uint64]*dial),
 		buckets:  make([][]bucketed, filter.Buckets),

@@ -274,11 +274,12 @@ func TestKnownAddressesCostNothing(t *testing.T) {
 	s.to(s.now)
 	s.m.Resolved(s.now, addr(1), recordOf(1))
 	s.m.LinkUp(s.now, key(1), true)
-	s.to(s.now)
 	b := busy(s, "y")
+	s.m.Census(s.now, key(1), 1)
+	s.to(s.now + time.Second)
 	s.m.Sighting(s.now, b.ID, addr(1))
 	s.to(s.now)
-	if j := s.of(ActJoin); len(j) != 1 || j[0].Key != key(1) || j[0].InfoHash != "y" || len(s.of(ActResolve)) != 0 {
+	if j := s.of(ActNames); len(j) != 1 || j[0].Key != key(1) || j[0].Names[0] != "y" || len(s.of(ActResolve)) != 0 {
 		t.Fatalf("%+v", s.out)
 	}
 }

@@ -37,7 +37,7 @@ type talker struct {
 	said, heard int  // how many swarms we told, and were told of
 	saidAt      time.Duration
 	told        uint64      // place in Mesh.news up to which it was told
-	hits        [2][]*swarm // that its filter hit: hungry ones, others
+	hits        [2][]*swarm // that its filter or a search hit: hungry ones, others
 	names       bucket
 	census      task
 	filter      task
@@ -78,6 +78,9 @@ func (m *Mesh) Census(now time.Duration, key Key, swarms int) {
 		n.speaks, n.told = true, m.newsEnd()
 		m.speakers++
 		m.sooner(&n.census, m.now+m.jitter(censusAfter, 0.25))
+		for _, sh := range n.shares {
+			m.refresh(sh)
+		}
 	}
 	if m.fewer(n) {
 		m.at(&n.filter, max(m.now, n.filterFree))
@@ -217,7 +220,11 @@ func (m *Mesh) tellNode(n *node) bool {
 		if s == nil {
 			break
 		}
-		if s.gone || m.knows(s, n) {
+		sh := m.share(s, n)
+		if sh != nil {
+			sh.naming = false
+		}
+		if s.gone || sh.told() {
 			continue
 		}
 		n.names.take(m.now, 1)
@@ -247,11 +254,9 @@ func (m *Mesh) nextName(n *node) *swarm {
 	return nil
 }
 
-// knows reports whether n was told of s in full, or is about to be.
-func (m *Mesh) knows(s *swarm, n *node) bool {
-	sh := m.share(s, n)
-	return sh != nil && (sh.joined || sh.dirty)
-}
+// told reports whether the node was told of the swarm in full, or is about to
+// be.
+func (sh *share) told() bool { return sh != nil && (sh.joined || sh.dirty) }
 
 // Bucket appends the info hashes of the swarms in a bucket of package filter.
 func (m *Mesh) Bucket(bucket int, buf []string) []string {
@@ -274,7 +279,10 @@ func (m *Mesh) Hits(now time.Duration, key Key, infoHashes []string) {
 	}
 	for _, infoHash := range infoHashes {
 		s := m.swarms[infoHash]
-		if s == nil || m.knows(s, n) {
+		if s == nil {
+			continue
+		}
+		if sh := m.share(s, n); sh.told() || sh != nil && sh.naming {
 			continue
 		}
 		m.stats.Hits++
@@ -282,15 +290,18 @@ func (m *Mesh) Hits(now time.Duration, key Key, infoHashes []string) {
 			m.stats.Dropped[DropNames]++
 			continue
 		}
-		i := 0
-		if s.state.Remote > 0 {
-			i = 1
-		}
-		n.hits[i] = append(n.hits[i], s)
+		m.hit(s, n)
 	}
-	if len(n.hits[0])+len(n.hits[1]) > 0 {
-		m.sooner(&m.talk, max(m.now, m.talked+nameGather))
+}
+
+// hit makes s wait to be named to n.
+func (m *Mesh) hit(s *swarm, n *node) {
+	i := 0
+	if s.state.Remote > 0 {
+		i = 1
 	}
+	n.hits[i] = append(n.hits[i], s)
+	m.sooner(&m.talk, max(m.now, m.talked+nameGather))
 }
 
 // Named tells that key sent these names; k is the key of the names in that
@@ -329,12 +340,25 @@ func (m *Mesh) named(s *swarm, n *node) {
 			return
 		}
 		if sh = m.addShare(s, n); sh == nil {
+			m.joinBeside(s, n)
 			return
 		}
 	}
 	sh.until, sh.left = max(sh.until, m.now+askLifetime), false
-	if !sh.joined && !sh.dirty {
-		sh.named = true
+	if !sh.joined && !(sh.dirty && sh.known) {
+		sh.named, sh.known = true, true
 		m.refresh(sh)
 	}
+}
+
+// joinBeside answers the name of a swarm whose places are all taken, as the
+// runner answers a join then: who takes part is for the tracker to decide,
+// which knows who was there before and who is proven.
+func (m *Mesh) joinBeside(s *swarm, n *node) {
+	if n.joins.when(m.now, m.joinsKept(joinNamed)) > m.now {
+		return
+	}
+	n.joins.take(m.now, 1)
+	m.stats.Joins++
+	m.emit(Action{Kind: ActJoin, Key: n.key, InfoHash: s.infoHash})
 }

@@ -30,10 +30,12 @@ type node struct {
 	record  Record
 	place   int // in Mesh.list
 	up      bool
+	upSince time.Duration
 	dialled bool // the link is one that we dialled
 	closing bool // ActClose is out
 	shares  []*share
 	joins   bucket
+	plain   bucket // joins for swarms that only a search named it for
 	idle    task
 	talker
 
@@ -115,6 +117,7 @@ func (m *Mesh) addNode(key Key, wanted bool) *node {
 	}
 	n := &node{key: key, place: len(m.list), fetched: -fetchPause}
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
+	n.plain = newBucket(plainRate, plainBurst, m.now)
 	n.task.run = func() { m.wantDial(n) }
 	n.idle.run = func() { m.closeIdle(n) }
 	n.pump.run = func() { m.pumpJoins(n) }

@@ -19,10 +19,10 @@ const (
 	maxAskers   = 8 // per swarm
 )
 
-// share is a swarm that this node has and another is known to have: the one
-// permission to tell its info hash there. It is known from a search under
-// the swarm's own target (name), from the other node's join (Joined, Asked), or
-// from the swarm's name that it sent (Named).
+// share is a swarm that this node has and another is said to have: by its own
+// join (Joined, Asked) or the swarm's name that it sent (Named), which are the
+// permission to tell it the info hash; or by a search under the swarm's target
+// (name), which only is a reason to approach it.
 type share struct {
 	swarm           *swarm
 	node            *node
@@ -36,6 +36,8 @@ type share struct {
 	dirty           bool
 	queued          bool          // waits in the node's joinQueue
 	named           bool          // the first join is for a name that it sent
+	known           bool          // it has shown that it knows the info hash
+	naming          bool          // waits to be named to it
 	free            time.Duration // before then, updates are gathered
 }
 
@@ -159,6 +161,10 @@ func (m *Mesh) refresh(sh *share) {
 	if !sh.node.up || !sh.joined && (sh.left || sh.until <= m.now) {
 		return
 	}
+	if !sh.joined && !sh.known {
+		m.approach(sh)
+		return
+	}
 	sh.dirty = true
 	m.at(&sh.task, max(m.now, sh.free))
 }
@@ -182,7 +188,7 @@ func (m *Mesh) Joined(now time.Duration, key Key, infoHash string) {
 		}
 	}
 	sh.until = max(sh.until, m.now+askLifetime)
-	sh.joined, sh.left = true, false
+	sh.joined, sh.left, sh.known = true, false, true
 	sh.free = max(sh.free, m.now+updatePause)
 	m.cancel(&n.idle)
 }
@@ -205,7 +211,7 @@ func (m *Mesh) Asked(now time.Duration, key Key, infoHash string) {
 		sh = m.addShare(s, n)
 	}
 	if sh != nil {
-		sh.joined, sh.left = false, false
+		sh.joined, sh.left, sh.known = false, false, true
 		sh.until = max(sh.until, m.now+askLifetime)
 		m.refresh(sh)
 	}
@@ -299,7 +305,7 @@ func (m *Mesh) takeAskers(s *swarm) {
 			continue
 		}
 		if sh := m.addShare(s, n); sh != nil {
-			sh.until = a.until
+			sh.until, sh.known = a.until, true
 		}
 	}
 }

@@ -18,6 +18,7 @@ const (
 	DropGroup                 // too many nodes from one prefix in one swarm
 	DropBad                   // an address that gave a bad record lately
 	DropNames                 // too many swarms to name to a node
+	DropPlain                 // too many info hashes to tell to who was only named for them
 	Drops
 )
 
@@ -25,7 +26,7 @@ const (
 func (d Drop) String() string {
 	names := [Drops]string{
 		"swarms", "partners", "shares", "nodes", "links", "addresses", "hosts", "askers", "sightings", "resolves",
-		"address", "prefix", "bad_record", "names",
+		"address", "prefix", "bad_record", "names", "plain_join",
 	}
 	if d >= Drops {
 		return "unknown"

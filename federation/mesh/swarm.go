@@ -171,7 +171,7 @@ func (m *Mesh) dropSwarm(s *swarm) {
 		if sh.joined {
 			m.emit(Action{Kind: ActLeave, Key: sh.node.key, InfoHash: s.infoHash})
 		}
-		if sh.node.up {
+		if sh.node.up && sh.known {
 			// Should the swarm come back, this node still may be told.
 			m.remember(s.infoHash, sh.node.key)
 		}

@@ -22,8 +22,10 @@ type walk struct {
 	dials    map[uint64]Action
 	up       map[Key]bool
 	local    map[string]bool
-	// may: who may be told of which info hash.
-	may map[string]map[Key]bool
+	// may: whom a search of the swarm named, which is worth a name, and a few
+	// plain joins for those who understand none; knows: who showed that it knows
+	// the info hash.
+	may, knows map[string]map[Key]bool
 	// named: which addresses a search of the swarm has named.
 	named map[string]map[int]bool
 	keys  map[int]int // who answers at an address
@@ -35,16 +37,16 @@ type walk struct {
 func newWalk(s *script, r *rand.Rand) *walk {
 	return &walk{
 		s: s, r: r, searches: map[uint64]string{}, resolves: map[int]bool{}, dials: map[uint64]Action{}, up: map[Key]bool{},
-		local: map[string]bool{}, may: map[string]map[Key]bool{}, named: map[string]map[int]bool{}, keys: map[int]int{},
+		local: map[string]bool{}, may: map[string]map[Key]bool{}, knows: map[string]map[Key]bool{}, named: map[string]map[int]bool{}, keys: map[int]int{},
 		speaks: map[Key]bool{},
 	}
 }
 
-func (w *walk) allow(ih string, k Key) {
-	if w.may[ih] == nil {
-		w.may[ih] = map[Key]bool{}
+func allow(set map[string]map[Key]bool, ih string, k Key) {
+	if set[ih] == nil {
+		set[ih] = map[Key]bool{}
 	}
-	w.may[ih][k] = true
+	set[ih][k] = true
 }
 
 // names lets a node name swarms: one that it knows, and others of which it has
@@ -61,7 +63,7 @@ func (w *walk) names(node int) {
 	if r.IntN(2) == 0 {
 		names = append(names, s.nameOf(theirs(node), ih))
 		if w.up[key(node)] {
-			w.allow(ih, key(node))
+			allow(w.knows, ih, key(node))
 		}
 	}
 	s.m.Named(s.now, key(node), theirs(node), names)
@@ -83,7 +85,7 @@ func (w *walk) step() {
 			}
 			w.named[w.searches[id]][at] = true
 			if k, ok := w.keys[at]; ok {
-				w.allow(w.searches[id], key(k))
+				allow(w.may, w.searches[id], key(k))
 			}
 		}
 	case 5, 6:
@@ -106,7 +108,7 @@ func (w *walk) step() {
 				s.m.Resolved(s.now, private(i), recordOf(k))
 				for ih, named := range w.named {
 					if named[i] {
-						w.allow(ih, key(k))
+						allow(w.may, ih, key(k))
 					}
 				}
 			}
@@ -136,7 +138,7 @@ func (w *walk) step() {
 		s.m.LinkDown(s.now, key(node))
 	case 11:
 		if w.up[key(node)] {
-			w.allow(ih, key(node))
+			allow(w.knows, ih, key(node))
 			if w.local[ih] {
 				s.m.Joined(s.now, key(node), ih)
 			} else {
@@ -194,9 +196,14 @@ func (w *walk) hold(a Action) {
 		}
 		w.dials[a.ID] = a
 	case ActJoin:
-		if !w.may[a.InfoHash][a.Key] {
+		switch {
+		case w.knows[a.InfoHash][a.Key]:
+		case !w.may[a.InfoHash][a.Key]:
 			t.Fatalf("told %q to a node that no search of it named and that did not ask", a.InfoHash)
+		case w.speaks[a.Key]:
+			t.Fatalf("told %q in plain to a node that a search named", a.InfoHash)
 		}
+		allow(w.knows, a.InfoHash, a.Key) // now
 	case ActNames, ActFilter:
 		if !w.up[a.Key] || !w.speaks[a.Key] {
 			t.Fatal("says something of swarms to a node that may not understand it")
