@@ -32,10 +32,10 @@ type Client struct {
 
 // Log is what a client has seen, in order.
 type Log struct {
-	Sent    []string   // ids of the offers it made
 	Offers  []Exchange // that it got
 	Answers []Exchange // that came to its own offers
 	Replies int        // to its announces
+	Members int        // of the swarm, by the last reply: itself too
 }
 
 // Exchange is one offer or answer.
@@ -78,8 +78,9 @@ func (c *Client) Mute() {
 // Close ends the connection, as a page that is closed does.
 func (c *Client) Close() { c.conn.Close() }
 
-// Announce announces a swarm with so many new offers, as a leecher.
-func (c *Client) Announce(infoHash string, offers int) {
+// Announce announces a swarm with so many new offers, as a leecher, and
+// returns their ids.
+func (c *Client) Announce(infoHash string, offers int) (ids []string) {
 	type sdp struct {
 		Type string `json:"type"`
 		SDP  string `json:"sdp"`
@@ -93,13 +94,14 @@ func (c *Client) Announce(infoHash string, offers int) {
 	for i := range list {
 		c.made++
 		list[i] = offer{fmt.Sprintf("%-12.12s%08d", c.ID[8:], c.made), sdp{"offer", "of " + c.ID}}
-		c.got.Sent = append(c.got.Sent, list[i].ID)
+		ids = append(ids, list[i].ID)
 	}
 	c.mu.Unlock()
 	c.send(map[string]any{
 		"action": "announce", "info_hash": infoHash, "peer_id": c.ID, "left": 1,
 		"uploaded": 0, "downloaded": 0, "numwant": offers, "offers": list,
 	})
+	return ids
 }
 
 // Stop leaves a swarm.
@@ -141,7 +143,6 @@ func (c *Client) Log() Log {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := c.got
-	l.Sent = append([]string(nil), l.Sent...)
 	l.Offers = append([]Exchange(nil), l.Offers...)
 	l.Answers = append([]Exchange(nil), l.Answers...)
 	return l
@@ -176,12 +177,14 @@ func (c *Client) read() {
 			Offer    json.RawMessage `json:"offer"`
 			Answer   json.RawMessage `json:"answer"`
 			Failure  string          `json:"failure reason"`
+
+			Complete, Incomplete int
 		}
 		if err := json.Unmarshal(b, &m); err != nil || m.Failure != "" {
 			c.tb.Errorf("client %s got %s", c.ID, b)
 			continue
 		}
-		if c.note(m.PeerID, m.OfferID, m.Offer != nil, m.Answer != nil) {
+		if c.note(Exchange{m.PeerID, m.OfferID}, m.Offer != nil, m.Answer != nil, m.Complete+m.Incomplete) {
 			c.send(map[string]any{
 				"action": "announce", "info_hash": m.InfoHash, "peer_id": c.ID, "to_peer_id": m.PeerID, "offer_id": m.OfferID,
 				"answer": map[string]string{"type": "answer", "sdp": "of " + c.ID},
@@ -191,10 +194,9 @@ func (c *Client) read() {
 }
 
 // note logs a message, and reports whether it is to be answered.
-func (c *Client) note(from, id string, offer, answer bool) bool {
+func (c *Client) note(e Exchange, offer, answer bool, members int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := Exchange{from, id}
 	switch {
 	case offer:
 		c.got.Offers = append(c.got.Offers, e)
@@ -203,6 +205,7 @@ func (c *Client) note(from, id string, offer, answer bool) bool {
 		c.got.Answers = append(c.got.Answers, e)
 	default:
 		c.got.Replies++
+		c.got.Members = members
 	}
 	return false
 }

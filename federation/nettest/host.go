@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +30,7 @@ func Enabled() bool { return os.Getenv(Env) == "1" }
 
 // Check reports what keeps this machine from having hosts.
 var Check = sync.OnceValue(func() error {
-	for _, tool := range []string{"ip", "nft"} {
+	for _, tool := range []string{"ip", "ss", "nft"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%w (Debian has it in iproute2 or nftables)", err)
 		}
@@ -293,6 +294,34 @@ func (h *Host) Listen(network, address string) (l net.Listener, err error) {
 func (h *Host) ListenPacket(network, address string) (c net.PacketConn, err error) {
 	h.Do(func() { c, err = net.ListenPacket(network, address) })
 	return c, err
+}
+
+// Connection is an established TCP connection, as the kernel has it.
+type Connection struct{ Local, Remote netip.AddrPort }
+
+// Connections are the host's with some other hosts, in no order.
+func (h *Host) Connections(others ...*Host) (list []Connection) {
+	h.tb.Helper()
+	for line := range strings.Lines(h.Run("ss", "-Htn", "state", "established")) {
+		f := strings.Fields(line) // two queues first
+		if len(f) < 4 {
+			h.tb.Fatalf("host %s: ss says %q", h.Name, line)
+		}
+		c := Connection{h.addrPort(f[2]), h.addrPort(f[3])}
+		if slices.ContainsFunc(others, func(o *Host) bool { return slices.Contains(o.addrs, c.Remote.Addr()) }) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+func (h *Host) addrPort(s string) netip.AddrPort {
+	h.tb.Helper()
+	a, err := netip.ParseAddrPort(s)
+	if err != nil {
+		h.tb.Fatalf("host %s: %v", h.Name, err)
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 // HTTP is a client on the host.
