@@ -3,6 +3,7 @@ package dhtstore
 import (
 	"context"
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
@@ -94,6 +95,25 @@ type budget struct {
 	limit rateLimit
 	total bucket
 	dest  perHost
+	used  average
+}
+
+// average is a rate over about the last minute.
+type average struct {
+	perSecond float64
+	last      time.Time
+}
+
+const averageOver = time.Minute
+
+// add counts n more at now, which may be 0 to read the rate.
+func (a *average) add(now time.Time, n float64) float64 {
+	if d := now.Sub(a.last); d > 0 {
+		a.perSecond *= math.Exp(-d.Seconds() / averageOver.Seconds())
+		a.last = now
+	}
+	a.perSecond += n / averageOver.Seconds()
+	return a.perSecond
 }
 
 // maxDestWait is how long a read waits for its destination. A lookup had
@@ -129,6 +149,7 @@ func (b *budget) wait(ctx context.Context, addr netip.AddrPort, write bool) erro
 	}
 	b.total.tokens--
 	slot.tokens--
+	b.used.add(now, 1)
 	b.mu.Unlock()
 
 	if d == 0 {
@@ -143,7 +164,15 @@ func (b *budget) wait(ctx context.Context, addr netip.AddrPort, write bool) erro
 		b.mu.Lock()
 		b.total.tokens++
 		slot.tokens++
+		b.used.add(time.Now(), -1)
 		b.mu.Unlock()
 		return ctx.Err()
 	}
+}
+
+// spent is the packets a second that our own queries take now.
+func (b *budget) spent() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(0, b.used.add(time.Now(), 0))
 }

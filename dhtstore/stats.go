@@ -92,8 +92,10 @@ type Stats struct {
 	Counts map[string]uint64
 	// GoodNodes answered within 15 minutes and have not failed since.
 	GoodNodes, Nodes int
-	// Outstanding queries of ours.
-	Outstanding int
+	// Outstanding queries of ours, how many a second were sent over about the
+	// last minute, and how many may be.
+	Outstanding             int
+	PacketRate, PacketLimit float64
 	// What we store for others.
 	Hashes, Peers, Items int
 	// SinceAnswer is how long nobody has answered us; negative when nobody
@@ -115,7 +117,7 @@ type DHTStats struct {
 // Stats returns the present state.
 func (n *Node) Stats() Stats {
 	now := time.Now()
-	s := Stats{Counts: n.counts.all(), SinceAnswer: -1}
+	s := Stats{Counts: n.counts.all(), SinceAnswer: -1, PacketRate: n.budget.spent(), PacketLimit: n.budget.limit.rate}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, x := range n.stacks {

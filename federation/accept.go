@@ -64,14 +64,14 @@ func (f *Federation) AcceptLink(conn net.Conn, br *bufio.Reader, r *http.Request
 		conn.Close()
 		return
 	}
-	if !f.spawn(func() { f.accept(conn, br, group) }) {
+	if !f.spawn(func() { f.accept(conn, br, addr, group) }) {
 		f.accepts.leave(group)
 		conn.Close()
 	}
 }
 
-func (f *Federation) accept(conn net.Conn, br *bufio.Reader, group string) {
-	l, err := f.proveAccepted(conn, br, group)
+func (f *Federation) accept(conn net.Conn, br *bufio.Reader, addr netip.AddrPort, group string) {
+	l, err := f.proveAccepted(conn, br, addr)
 	f.accepts.leave(group)
 	if err != nil {
 		f.stats.handshakeFault(err)
@@ -85,7 +85,7 @@ func (f *Federation) accept(conn net.Conn, br *bufio.Reader, group string) {
 	f.start(l)
 }
 
-func (f *Federation) proveAccepted(conn net.Conn, br *bufio.Reader, group string) (*link, error) {
+func (f *Federation) proveAccepted(conn net.Conn, br *bufio.Reader, addr netip.AddrPort) (*link, error) {
 	stop := context.AfterFunc(f.ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	conn.SetReadDeadline(time.Now().Add(handshakeTimeout))
@@ -108,7 +108,7 @@ func (f *Federation) proveAccepted(conn net.Conn, br *bufio.Reader, group string
 			if !stop() {
 				return nil, errClosed
 			}
-			return f.newLink(conn, car, out, session, group)
+			return f.newLink(conn, car, out, session, addr)
 		}
 		out.put(ws.OpBinary, reply, false)
 		if _, err := out.write(conn); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"bufio"
@@ -115,7 +116,7 @@ func (f *Federation) proveDialled(ctx context.Context, conn net.Conn, br *bufio.
 	if !stop() {
 		return nil, ctx.Err()
 	}
-	return f.newLink(conn, car, out, session, groupOf(remoteAddr(conn)))
+	return f.newLink(conn, car, out, session, remoteAddr(conn))
 }
 
 // readHandshake reads one message of the handshake, which is all that a node
@@ -160,7 +161,7 @@ func (f *Federation) tlsConfig(u nodeaddr.URL, key mesh.Key) *tls.Config {
 }
 
 // newLink makes the link of a session that is proven, and pins its peer.
-func (f *Federation) newLink(conn net.Conn, car *carrier, out *outbox, s handshake.Session, group string) (*link, error) {
+func (f *Federation) newLink(conn net.Conn, car *carrier, out *outbox, s handshake.Session, from netip.AddrPort) (*link, error) {
 	key := mesh.Key(s.Peer)
 	f.mu.Lock()
 	barred := f.mesh.Barred(f.now(), key)
@@ -174,7 +175,7 @@ func (f *Federation) newLink(conn net.Conn, car *carrier, out *outbox, s handsha
 	out.limit(f.cfg.Quota, f.now)
 	now := f.now()
 	return &link{
-		f: f, peer: f.pin(key), conn: conn, car: car, out: out, session: s, group: group, opened: now,
+		f: f, peer: f.pin(key), conn: conn, car: car, out: out, session: s, from: from, group: groupOf(from), opened: now,
 		quota: newMeter(f.cfg.Quota, now), dead: make(chan struct{}), writeDone: make(chan struct{}),
 	}, nil
 }

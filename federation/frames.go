@@ -64,7 +64,9 @@ func (l *link) onOffers(m *frame.Offers) bool {
 		l.sendLeave(m.InfoHash)
 	}
 	l.f.stats.offersIn.Add(uint64(n))
-	l.peer.session.Offers(m.InfoHash, m.PeerID, l.batch[:n])
+	l.peer.traffic.offers.received.Add(uint64(n))
+	out := l.peer.session.Offers(m.InfoHash, m.PeerID, l.batch[:n])
+	l.peer.traffic.drop(out.Drop, n-out.Offers)
 	return true
 }
 
@@ -90,9 +92,16 @@ func (l *link) onAnswer(m *frame.Answer) bool {
 		return !l.strike(strikePayload)
 	}
 	l.f.stats.answersIn.Add(1)
-	l.peer.session.Answer(swarm.Answer{
+	t := &l.peer.traffic
+	t.answers.received.Add(1)
+	out := l.peer.session.Answer(swarm.Answer{
 		InfoHash: m.InfoHash, PeerID: m.PeerID, ToPeerID: m.ToPeerID, OfferID: o.ID, OfferKey: o.Key, Payload: o.Payload,
 	})
+	if out.Drop == swarm.DropNone {
+		l.f.stats.answersAccepted.Add(1)
+		t.accepted.Add(1)
+	}
+	t.drop(out.Drop, 1)
 	return true
 }
 
@@ -109,6 +118,7 @@ func (l *link) onRefused(m *frame.Refused) bool {
 		reason = swarm.RefuseReason(m.Reason)
 	}
 	l.f.stats.refusedIn.Add(1)
+	l.peer.traffic.refused.received.Add(1)
 	l.peer.session.Refused(m.InfoHash, m.PeerID, o, reason)
 	return true
 }
@@ -138,8 +148,10 @@ func (l *link) Offers(infoHash, peerID []byte, offers []swarm.Offer) {
 		s.buf = frame.AppendOffers(s.buf[:0], &frame.Offers{InfoHash: infoHash, PeerID: peerID, Offers: s.offers})
 		if l.sendScratch(true, n) == sentOK {
 			l.f.stats.offersOut.Add(uint64(n))
+			l.peer.traffic.offers.sent.Add(uint64(n))
 		} else {
 			l.f.stats.offersDropped.Add(uint64(n))
+			l.peer.traffic.unsentOffers.Add(uint64(n))
 		}
 	}
 	clear(s.offers)
@@ -153,8 +165,10 @@ func (l *link) Answer(infoHash, toPeerID, peerID, offerID, payload []byte) {
 	s.buf = frame.AppendAnswer(s.buf[:0], &frame.Answer{InfoHash: infoHash, ToPeerID: toPeerID, PeerID: peerID, OfferID: offerID, Payload: payload})
 	if l.sendScratch(false, 0) == sentOK {
 		l.f.stats.answersOut.Add(1)
+		l.peer.traffic.answers.sent.Add(1)
 	} else {
 		l.f.stats.answersDropped.Add(1)
+		l.peer.traffic.unsentAnswers.Add(1)
 	}
 }
 
@@ -169,8 +183,10 @@ func (l *link) Refused(infoHash, peerID []byte, offer swarm.Offer, reason swarm.
 	})
 	if l.sendScratch(true, 0) == sentOK {
 		l.f.stats.refusedOut.Add(1)
+		l.peer.traffic.refused.sent.Add(1)
 	} else {
 		l.f.stats.refusedDropped.Add(1)
+		l.peer.traffic.unsentRefused.Add(1)
 	}
 }
 
@@ -193,6 +209,9 @@ func (l *link) sendOffers(b []byte, droppable bool, offers int) sent {
 		if cur := l.peer.cur.Load(); cur != nil && cur != l {
 			res = cur.out.putOffers(ws.OpBinary, b, droppable, offers)
 		}
+	}
+	if res == sentOK {
+		l.peer.traffic.bytes.sent.Add(uint64(len(b)))
 	}
 	return res
 }

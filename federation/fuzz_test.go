@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func FuzzLinkFrames(f *testing.F) {
 		near, far := net.Pipe()
 		defer near.Close()
 		defer far.Close()
-		l, err := fed.newLink(near, newCarrier(near, nil, false), newOutbox(false), handshake.Session{Peer: handshake.Key{1}}, "")
+		l, err := fed.newLink(near, newCarrier(near, nil, false), newOutbox(false), handshake.Session{Peer: handshake.Key{1}}, netip.AddrPort{})
 		if err != nil || !l.peer.addLink(l) {
 			t.Fatal("no link", err)
 		}

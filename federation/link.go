@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,7 @@ type link struct {
 	car     *carrier
 	out     *outbox
 	session handshake.Session
+	from    netip.AddrPort // where the other side is, as far as we can see
 	group   string
 	opened  time.Duration // since the federation's epoch
 
@@ -175,6 +177,7 @@ func (l *link) take(msg []byte, limits *frame.Limits) (done bool, err error) {
 		return false, nil
 	}
 	l.f.stats.frames[l.in.Kind].Add(1)
+	l.peer.traffic.bytes.received.Add(uint64(len(msg)))
 	ok := true
 	switch l.in.Kind {
 	case frame.KindUnknown:
@@ -234,6 +237,7 @@ func (l *link) sayBye(code frame.Code) {
 // many: the link is to be closed and its node left alone for a while.
 func (l *link) strike(why strike) bool {
 	l.f.stats.strikes[why].Add(1)
+	l.peer.traffic.strikes[why].Add(1)
 	if !l.quota.strike(l.f.now()) {
 		return false
 	}

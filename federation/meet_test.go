@@ -349,7 +349,7 @@ func oneLink(t *testing.T, a, b *node) {
 	if len(sa.Links) != 1 || len(sb.Links) != 1 {
 		t.Fatalf("%d and %d peers", len(sa.Links), len(sb.Links))
 	}
-	if sa.Links[0].Dialled == sb.Links[0].Dialled {
+	if sa.Links[0].Direction == sb.Links[0].Direction {
 		t.Fatal("the two sides use different links")
 	}
 }

@@ -43,6 +43,8 @@ type peer struct {
 	cur   atomic.Pointer[link]
 	downs atomic.Uint64 // how often cur became nil
 
+	traffic traffic
+
 	mu     sync.Mutex
 	links  []*link
 	news   chan struct{} // closed at the next link

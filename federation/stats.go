@@ -1,11 +1,7 @@
 package federation
 
 import (
-	"encoding/hex"
-	"slices"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/handshake"
@@ -19,7 +15,8 @@ type counters struct {
 	acceptsRefused, handshakeIO                          atomic.Uint64
 	offersOut, offersDropped, answersOut, answersDropped atomic.Uint64
 	refusedOut, refusedDropped                           atomic.Uint64
-	offersIn, answersIn, refusedIn, gossipIn             atomic.Uint64
+	offersIn, answersIn, answersAccepted                 atomic.Uint64
+	refusedIn, gossipIn                                  atomic.Uint64
 	rejoins, publishFailed, savedStale                   atomic.Uint64
 	frames                                               [frame.Kinds]atomic.Uint64
 	strikes                                              [strikes]atomic.Uint64
@@ -51,6 +48,7 @@ type Stats struct {
 	AnswersOut, AnswersDropped   uint64
 	RefusedOut, RefusedDropped   uint64
 	OffersIn, AnswersIn          uint64
+	AnswersAccepted              uint64 // of AnswersIn: passed on to who had made the offer
 	RefusedIn, RecordsIn         uint64
 	Rejoins                      uint64 // swarms that went and came back unseen
 	PublishFailed                uint64
@@ -58,6 +56,7 @@ type Stats struct {
 	WatcherOverflows             uint64
 	Mesh                         mesh.Stats
 	Counts                       mesh.Counts
+	Dialled, Accepted, Shared    int // nodes with a link now, by who dialled, and swarms shared with them in all
 	MeshDropped, MeshDialOutcome map[string]uint64
 }
 
@@ -70,7 +69,7 @@ func (f *Federation) Stats() Stats {
 		OffersOut: c.offersOut.Load(), OffersDropped: c.offersDropped.Load(),
 		AnswersOut: c.answersOut.Load(), AnswersDropped: c.answersDropped.Load(),
 		RefusedOut: c.refusedOut.Load(), RefusedDropped: c.refusedDropped.Load(),
-		OffersIn: c.offersIn.Load(), AnswersIn: c.answersIn.Load(), RefusedIn: c.refusedIn.Load(), RecordsIn: c.gossipIn.Load(),
+		OffersIn: c.offersIn.Load(), AnswersIn: c.answersIn.Load(), AnswersAccepted: c.answersAccepted.Load(), RefusedIn: c.refusedIn.Load(), RecordsIn: c.gossipIn.Load(),
 		Rejoins: c.rejoins.Load(), PublishFailed: c.publishFailed.Load(), SavedStale: c.savedStale.Load(),
 		WatcherOverflows: f.cfg.Watcher.overflows(),
 		HandshakeFaults:  make(map[string]uint64), Frames: make(map[string]uint64), Strikes: make(map[string]uint64),
@@ -90,6 +89,19 @@ func (f *Federation) Stats() Stats {
 	}
 	f.mu.Lock()
 	s.Mesh, s.Counts = f.mesh.Stats(), f.mesh.Counts()
+	for _, p := range f.peers {
+		switch l := p.cur.Load(); {
+		case l == nil:
+			continue
+		case l.session.Dialled:
+			s.Dialled++
+		default:
+			s.Accepted++
+		}
+		p.mu.Lock()
+		s.Shared += len(p.shared)
+		p.mu.Unlock()
+	}
 	f.mu.Unlock()
 	for i, n := range s.Mesh.Dropped {
 		s.MeshDropped[mesh.Drop(i).String()] = n
@@ -97,62 +109,5 @@ func (f *Federation) Stats() Stats {
 	for i, n := range s.Mesh.DialOutcomes {
 		s.MeshDialOutcome[mesh.Outcome(i).String()] = n
 	}
-	return s
-}
-
-// Status is how far federation got, for the operator.
-type Status struct {
-	Key string
-	// Leaf: others cannot dial this node; Why says what to do about it.
-	Leaf bool
-	Why  string
-	URLs []string
-	// Links are the nodes with a link; Known how many nodes there are records
-	// of; Swarms and Hungry how many swarms are here, and without a peer
-	// elsewhere.
-	Links  []LinkStatus
-	Known  int
-	Swarms int
-	Hungry int
-}
-
-// LinkStatus is one node with a link.
-type LinkStatus struct {
-	Key     string
-	URLs    []string
-	Group   string
-	Dialled bool
-	Up      time.Duration
-	Shared  int // swarms
-}
-
-// Status tells how federation stands.
-func (f *Federation) Status() Status {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	counts := f.mesh.Counts()
-	s := Status{
-		Key: hex.EncodeToString(f.key[:]), URLs: urlStrings(f.cfg.URLs),
-		Known: counts.Nodes, Swarms: counts.Swarms, Hungry: counts.Hungry,
-	}
-	if len(f.cfg.URLs) == 0 {
-		s.Leaf = true
-		s.Why = "no --node-url: other nodes cannot dial this one. It dials out and serves its clients through those links; two leaves alone do not meet."
-	}
-	for key, p := range f.peers {
-		cur := p.cur.Load()
-		if cur == nil {
-			continue
-		}
-		l := LinkStatus{Key: hex.EncodeToString(key[:]), Group: cur.group, Dialled: cur.session.Dialled, Up: f.now() - cur.opened}
-		if n := f.known.nodes[key]; n != nil {
-			l.URLs = urlStrings(n.record.URLs)
-		}
-		p.mu.Lock()
-		l.Shared = len(p.shared)
-		p.mu.Unlock()
-		s.Links = append(s.Links, l)
-	}
-	slices.SortFunc(s.Links, func(a, b LinkStatus) int { return strings.Compare(a.Key, b.Key) })
 	return s
 }

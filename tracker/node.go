@@ -224,23 +224,27 @@ func (n *NodeSession) leave(infoHash []byte) {
 	n.end(w, sh, infoHash, out)
 }
 
-// Offers takes offers of one announce at the node, for members here.
-func (n *NodeSession) Offers(infoHash, peerID []byte, offers []swarm.Offer) {
+// Offers takes offers of one announce at the node, for members here. The
+// outcome says how many were handed on, and why the others were not.
+func (n *NodeSession) Offers(infoHash, peerID []byte, offers []swarm.Offer) swarm.Outcome {
 	n.t.stats.NodeOffers.Add(int64(len(offers)))
 	w, sh := n.begin(infoHash)
 	var out swarm.Outcome
 	w.effects, out = sh.table.NodeOffers(n.t.now(), n.number(), infoHash, peerID, offers, w.effects)
 	n.end(w, sh, infoHash, out)
+	return out
 }
 
-// Answer takes an answer that came back through the node.
-func (n *NodeSession) Answer(a swarm.Answer) {
+// Answer takes an answer that came back through the node. Unless the outcome
+// is a drop, it went on to who had made the offer.
+func (n *NodeSession) Answer(a swarm.Answer) swarm.Outcome {
 	n.t.stats.NodeAnswers.Add(1)
 	w, sh := n.begin(a.InfoHash)
 	w.answer = a
 	var out swarm.Outcome
 	w.effects, out = sh.table.NodeAnswer(n.t.now(), n.number(), &w.answer, w.effects)
 	n.end(w, sh, a.InfoHash, out)
+	return out
 }
 
 // Refused takes back an offer of ours that the node could not place.

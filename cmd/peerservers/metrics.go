@@ -90,6 +90,11 @@ func (c *collector) counters(name, help, label string, split func(*snapshot, fun
 	c.families = append(c.families, family{desc: prometheus.NewDesc(prefix+name, help, []string{label}, nil), kind: prometheus.CounterValue, split: split})
 }
 
+func (c *collector) gauges(name, help, label string, split func(*snapshot, func(string, float64))) {
+	c.counters(name, help, label, split)
+	c.families[len(c.families)-1].kind = prometheus.GaugeValue
+}
+
 // byLabel yields the entries of a map with fixed labels, in order.
 func byLabel[V int64 | uint64](m map[string]V, yield func(string, float64)) {
 	for _, label := range slices.Sorted(maps.Keys(m)) {
@@ -182,6 +187,8 @@ func (c *collector) addDHT() {
 	c.gaugeIf("dht_nodes", "DHT nodes in the routing table.", func(d *dhtstore.Stats) float64 { return float64(d.Nodes) })
 	c.gaugeIf("dht_good_nodes", "DHT nodes that answered lately.", func(d *dhtstore.Stats) float64 { return float64(d.GoodNodes) })
 	c.gaugeIf("dht_outstanding_queries", "Queries of ours without an answer yet.", func(d *dhtstore.Stats) float64 { return float64(d.Outstanding) })
+	c.gaugeIf("dht_packets_per_second", "Packets a second that queries of ours took over about the last minute.", func(d *dhtstore.Stats) float64 { return d.PacketRate })
+	c.gaugeIf("dht_packets_per_second_limit", "Packets a second that queries of ours may take.", func(d *dhtstore.Stats) float64 { return d.PacketLimit })
 	c.gaugeIf("dht_stored_peers", "Peers stored for others.", func(d *dhtstore.Stats) float64 { return float64(d.Peers) })
 	c.gaugeIf("dht_stored_items", "Items stored for others.", func(d *dhtstore.Stats) float64 { return float64(d.Items) })
 	c.counters("dht_events_total", "What the DHT node did and met.", "event", func(s *snapshot, yield func(string, float64)) {
@@ -204,6 +211,18 @@ func (c *collector) gaugeIf(name, help string, value func(*dhtstore.Stats) float
 func (c *collector) addFederation() {
 	c.gauge("links", "Links with other nodes.", func(s *snapshot) float64 { return c.mesh(s).links })
 	c.gauge("known_nodes", "Nodes that there is a record of.", func(s *snapshot) float64 { return c.mesh(s).nodes })
+	c.gauges("links_by_direction", "Links with other nodes, by who dialled.", "direction", func(s *snapshot, yield func(string, float64)) {
+		if s.federation != nil {
+			yield("out", float64(s.federation.Dialled))
+			yield("in", float64(s.federation.Accepted))
+		}
+	})
+	c.gauge("shared_swarms", "Swarms shared with other nodes, summed over nodes.", func(s *snapshot) float64 {
+		if s.federation == nil {
+			return 0
+		}
+		return float64(s.federation.Shared)
+	})
 	c.gauge("hungry_swarms", "Swarms without a peer elsewhere.", func(s *snapshot) float64 { return c.mesh(s).hungry })
 	fed := func(name, help, label string, split func(*federation.Stats, func(string, float64))) {
 		c.counters(name, help, label, func(s *snapshot, yield func(string, float64)) {
@@ -234,6 +253,7 @@ func (c *collector) addFederation() {
 		yield("offers_in", float64(f.OffersIn))
 		yield("answers_out", float64(f.AnswersOut))
 		yield("answers_in", float64(f.AnswersIn))
+		yield("answers_accepted", float64(f.AnswersAccepted))
 		yield("refused_out", float64(f.RefusedOut))
 		yield("refused_in", float64(f.RefusedIn))
 		yield("records_in", float64(f.RecordsIn))

@@ -70,6 +70,13 @@ func (c *serveCommand) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
+	if dir != "" {
+		forget, err := noteAdmin(dir, ops.addr())
+		if err != nil {
+			con.log.Warn("the nodes command will have to be told the admin listener's address", "err", err)
+		}
+		defer forget()
+	}
 
 	// What serves outlives the signal by the time that it takes to drain.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -196,6 +203,14 @@ type opsListener struct {
 
 func (o *opsListener) run(ctx context.Context) error { return o.serve(ctx, o.listener) }
 
+// addr is where it listens, empty without one.
+func (o *opsListener) addr() string {
+	if o == nil {
+		return ""
+	}
+	return o.listener.Addr().String()
+}
+
 func (c *serveCommand) newAdmin(con *console, tr *tracker.Tracker, server *wsserver.Server, fed *federated) (*opsListener, error) {
 	if c.Admin == "" {
 		return nil, nil
@@ -213,9 +228,9 @@ func (c *serveCommand) newAdmin(con *console, tr *tracker.Tracker, server *wsser
 	}
 	status := func() any {
 		if fed == nil {
-			return struct{ Off bool }{true}
+			return report{Off: true}
 		}
-		return fed.node.Status()
+		return fed.report()
 	}
 	con.log.Info("admin", "metrics", "http://"+list[0].Addr().String()+"/metrics")
 	return &opsListener{&admin{registry: newRegistry(take), status: status, log: con.log}, list[0]}, nil
