@@ -94,6 +94,7 @@ func (l *link) write() {
 		select {
 		case <-l.out.wake:
 		case <-ping.C:
+			l.out.relax()
 			l.out.put(ws.OpPing, nil, false)
 			ping.Reset(l.pingPause())
 		}

@@ -18,6 +18,9 @@ const (
 	// answers have no second chance.
 	offersLimit  = outboxLimit / 2
 	writeTimeout = 20 * time.Second
+	// keptOut is how large a buffer is kept between two writes of a busy link,
+	// which would allocate as much for each; relax lets go of it.
+	keptOut = 1 << 20
 )
 
 // sent says what became of a frame.
@@ -151,6 +154,18 @@ func (o *outbox) end(last []byte) {
 	o.signal()
 }
 
+// relax gives up large buffers of a link that has nothing to say just now.
+func (o *outbox) relax() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.buf) == 0 && cap(o.buf) > keptBuffer {
+		o.buf = nil
+	}
+	if cap(o.spare) > keptBuffer {
+		o.spare = nil
+	}
+}
+
 func (o *outbox) signal() {
 	select {
 	case o.wake <- struct{}{}:
@@ -183,7 +198,7 @@ func (o *outbox) write(conn net.Conn) (done bool, err error) {
 
 		o.mu.Lock()
 		o.busy = 0
-		if cap(b) <= keptBuffer {
+		if cap(b) <= keptOut {
 			o.spare = b
 		}
 		o.mu.Unlock()

@@ -203,7 +203,7 @@ func (l *loop) wait() ([]epoll.Event, error) {
 	}
 	events, _, err := l.poller.Wait(l.events[:0], timeout)
 	l.mail.awake()
-	l.pacer.begin(time.Now(), len(events))
+	l.pacer.begin(time.Now(), len(events)+l.mail.letters())
 	return events, err
 }
 

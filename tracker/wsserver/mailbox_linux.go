@@ -15,8 +15,9 @@ const (
 	// find room in three quarters of it. It is emptied once per iteration, so
 	// that only a loop with far too much to do lets it fill.
 	maxMail = 16 << 20
-	// maxKeptMail is how much memory is kept for the next ones.
-	maxKeptMail = 256 << 10
+	// maxKeptMail is how much memory is kept for the next ones: what a busy
+	// link brings in one iteration, or it would be allocated each time.
+	maxKeptMail = 2 << 20
 )
 
 // letter is something for a connection, from another goroutine than its
@@ -95,6 +96,17 @@ func (b *mailbox) sleep() bool {
 
 // awake: the loop will look into the mailbox before it waits again.
 func (b *mailbox) awake() { b.asleep.Store(false) }
+
+// letters is how many there are. They count like events: what links bring comes
+// this way, and each is a write, as those are.
+func (b *mailbox) letters() int {
+	if !b.some.Load() {
+		return 0
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.in.letters)
+}
 
 // take is what has been posted. It is to be reset.
 func (b *mailbox) take() *mail {
