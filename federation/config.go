@@ -15,6 +15,7 @@ import (
 	"github.com/draeder/peerservers/federation/dialguard"
 	"github.com/draeder/peerservers/federation/mesh"
 	"github.com/draeder/peerservers/federation/nodeaddr"
+	"github.com/draeder/peerservers/federation/nodelist"
 	"github.com/draeder/peerservers/federation/record"
 	"github.com/draeder/peerservers/tracker"
 	"github.com/draeder/peerservers/tracker/wire"
@@ -67,6 +68,9 @@ type Config struct {
 	// NoRendezvous leaves only the lists of swarms (and Seeds): neither
 	// rendezvous nor gossip.
 	NoRendezvous bool
+	// Nodes are those that this one deals with; nil: all. Call RecheckNodes when
+	// the lists have changed.
+	Nodes *nodelist.Lists
 	// Own are the addresses that this node listens on, never to be dialled.
 	Own []netip.AddrPort
 	// Dialer connects; nil: a dialguard.Guard.

@@ -185,6 +185,7 @@ func (f *Federation) start(l *link) {
 	f.stats.links.Add(1)
 	f.log.Info("link: up", "key", l.peer.name, "dialled", l.session.Dialled, "url", l.session.URL)
 	f.greet(l)
+	f.recheck(l.peer) // the lists of nodes may have changed since the handshake
 	if !f.spawn(l.serve) {
 		l.conn.Close()
 		l.peer.removeLink(l, errClosed)

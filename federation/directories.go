@@ -103,6 +103,10 @@ func (f *Federation) learn(s record.Signed) error {
 
 // verify judges a record and keeps it if it is good.
 func (f *Federation) verify(s record.Signed) (record.Record, error) {
+	if !f.cfg.Nodes.Allows(s.Key) {
+		f.stats.recordFault(record.FaultDenied)
+		return record.Record{}, record.FaultDenied
+	}
 	rules := record.Rules{Now: f.cfg.Now().Unix(), AllowPrivate: f.cfg.AllowPrivate}
 	f.mu.Lock()
 	rules.LastSeq = f.known.lastSeq(mesh.Key(s.Key))

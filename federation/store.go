@@ -48,7 +48,7 @@ func (f *Federation) load() {
 // learnSaved takes a saved record although it may have expired meanwhile: its
 // node is probably where it was, and the handshake will tell.
 func (f *Federation) learnSaved(s record.Signed) error {
-	if s.Key == record.Key(f.key) {
+	if s.Key == record.Key(f.key) || !f.cfg.Nodes.Allows(s.Key) {
 		return nil
 	}
 	r, err := record.Decode(s.Value, f.cfg.AllowPrivate)

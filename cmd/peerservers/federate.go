@@ -18,6 +18,7 @@ import (
 	"github.com/draeder/peerservers/federation"
 	"github.com/draeder/peerservers/federation/identity"
 	"github.com/draeder/peerservers/federation/nodeaddr"
+	"github.com/draeder/peerservers/federation/nodelist"
 	"github.com/draeder/peerservers/federation/record"
 	"github.com/draeder/peerservers/tracker"
 )
@@ -32,6 +33,7 @@ type federated struct {
 	dht     *dhtstore.Node
 	node    *federation.Federation // once joined
 	boot    string                 // the DHT nodes to start from, for a person
+	nodes   *nodelist.Lists
 }
 
 // openFederation takes the key in the data directory and the DHT port.
@@ -41,6 +43,9 @@ func (c *serveCommand) openFederation(dir string, log *slog.Logger, listeners []
 		return nil, err
 	}
 	f := &federated{watcher: federation.NewWatcher()}
+	if f.nodes, err = nodelist.Load(c.AllowNodes, c.DenyNodes); err != nil {
+		return nil, wrong("--allow-nodes, --deny-nodes", "", "mend the one it names", "%w", err)
+	}
 	key, created, err := identity.LoadOrCreate(dir)
 	if err != nil {
 		return nil, wrong("--data-dir", dir, "give a directory of the node's own", "%w", err)
@@ -69,6 +74,7 @@ func (c *serveCommand) openFederation(dir string, log *slog.Logger, listeners []
 		Watcher: f.watcher, Directory: recordKeeper{f.dht, ownRecordFile(dir)},
 		URLs: parseURLs(c.NodeURL, c.AllowPrivate), Seeds: parseURLs(c.Seed, c.AllowPrivate),
 		AllowPrivate: c.AllowPrivate, NoRendezvous: c.NoRendezvous,
+		Nodes:  f.nodes,
 		Own:    addrs(listeners),
 		Store:  federation.FileStore{Path: filepath.Join(dir, nodesName)},
 		Logger: log,
@@ -102,6 +108,18 @@ func (f *federated) join(tr *tracker.Tracker) (err error) {
 	f.cfg.Tracker = tr
 	f.node, err = federation.New(f.cfg)
 	return err
+}
+
+// reload reads the lists of nodes again, and applies them.
+func (f *federated) reload() error {
+	if f == nil {
+		return nil
+	}
+	if err := f.nodes.Reload(); err != nil {
+		return err
+	}
+	f.node.RecheckNodes()
+	return nil
 }
 
 func (f *federated) close() { f.dht.Close() }

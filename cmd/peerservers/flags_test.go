@@ -58,6 +58,7 @@ func TestErrorsNameFlagAndMend(t *testing.T) {
 		{"--listen 127.0.0.1:0 --data-dir " + dir + " --network-secret-file " + filepath.Join(dir, "none"), []string{"--network-secret-file", "16 to 255"}},
 		{"--listen 127.0.0.1:0 --data-dir " + dir + " --network-secret-file " + short, []string{"--network-secret-file", "16 to 255"}},
 		{"--listen 127.0.0.1:0 --no-federation --allow-hashes " + bad, []string{"--allow-hashes", bad}},
+		{"--listen 127.0.0.1:0 --data-dir " + dir + " --deny-nodes " + bad, []string{"--deny-nodes", bad + ":1", "64 hex digits"}},
 		{"--listen 192.0.2.1:8000 --no-federation", []string{"--listen 192.0.2.1:8000", "give another"}},
 		{"--listen 127.0.0.1:0 --no-federation --admin 192.0.2.1:8000", []string{"--admin 192.0.2.1:8000", "give another"}},
 		{"--nonsense", []string{"--nonsense"}},

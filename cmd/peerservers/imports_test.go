@@ -40,18 +40,21 @@ var mayImport = map[string][]string{
 	"tracker/trackertest":        {"tracker", "tracker/access", "tracker/swarm", "tracker/wire"},
 
 	"federation/nodeaddr":  {},
+	"federation/nodekey":   {},
+	"federation/nodelist":  {"federation/nodekey"},
 	"federation/derive":    {},
 	"federation/identity":  {},
 	"federation/frame":     {},
-	"federation/record":    {"federation/nodeaddr"},
+	"federation/record":    {"federation/nodeaddr", "federation/nodekey"},
 	"federation/dialguard": {"federation/nodeaddr"},
-	"federation/handshake": {"federation/nodeaddr", "federation/frame"},
+	"federation/handshake": {"federation/nodeaddr", "federation/nodekey", "federation/frame"},
 	"federation/filter":    {},
 	"federation/mesh":      {"federation/nodeaddr", "federation/derive", "federation/filter", "federation/record", "tracker/wire"},
 	"federation": {
 		"tracker", "tracker/swarm", "tracker/wire",
 		"federation/nodeaddr", "federation/derive", "federation/identity", "federation/frame",
 		"federation/record", "federation/dialguard", "federation/handshake", "federation/filter", "federation/mesh",
+		"federation/nodelist",
 	},
 
 	// For tests and scripts/sim.
@@ -68,7 +71,7 @@ var mayImport = map[string][]string{
 // pure packages have no sockets, files, locks, logs or clocks.
 var pure = []string{
 	"tracker/wire", "tracker/swarm",
-	"federation/frame", "federation/filter", "federation/mesh", "federation/handshake", "federation/record", "federation/derive", "federation/nodeaddr",
+	"federation/frame", "federation/filter", "federation/mesh", "federation/handshake", "federation/record", "federation/derive", "federation/nodeaddr", "federation/nodekey",
 }
 
 // impure is what they must not import; package time is for durations there.

@@ -52,6 +52,8 @@ type serveCommand struct {
 	DHTRate           int      `group:"federation" name:"dht-rate" placeholder:"N" help:"DHT queries sent per second, at most (default 40, with --allow-private 250; up to 250)."`
 	Seed              []string `group:"federation" placeholder:"URL" help:"The URL of a node to link with whatever the DHT says. Repeatable."`
 	NetworkSecretFile string   `group:"federation" placeholder:"FILE" help:"Make a closed network of the nodes that have the secret in this file (16 to 255 bytes)."`
+	AllowNodes        string   `group:"federation" placeholder:"FILE" help:"Deal only with the nodes whose keys are in this file, one a line as id prints them. Read again on SIGHUP."`
+	DenyNodes         string   `group:"federation" placeholder:"FILE" help:"Do not deal with the nodes whose keys are in this file."`
 	NoFederation      bool     `group:"federation" help:"Be a tracker alone."`
 	NoRendezvous      bool     `group:"federation" help:"Find nodes by the lists of info hashes only, not by the network's own list."`
 	AllowPrivate      bool     `group:"federation" help:"Admit loopback and private addresses and ws:// URLs of nodes, for tests and private networks."`

@@ -2,12 +2,7 @@
 
 package main
 
-import (
-	"context"
-	"log/slog"
+import "context"
 
-	"github.com/draeder/peerservers/tracker/access"
-)
-
-// reload waits: there is no SIGHUP here.
-func reload(ctx context.Context, _ *access.Policy, _ *slog.Logger) { <-ctx.Done() }
+// onHangup waits: there is no SIGHUP here.
+func onHangup(ctx context.Context, _ func()) { <-ctx.Done() }

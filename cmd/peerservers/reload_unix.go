@@ -4,16 +4,13 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/draeder/peerservers/tracker/access"
 )
 
-// reload reads the access lists again at each SIGHUP.
-func reload(ctx context.Context, policy *access.Policy, log *slog.Logger) {
+// onHangup calls reload at each SIGHUP.
+func onHangup(ctx context.Context, reload func()) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -22,11 +19,7 @@ func reload(ctx context.Context, policy *access.Policy, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-hup:
+			reload()
 		}
-		if err := policy.Reload(); err != nil {
-			log.Error("lists not read; the former ones stay", "err", err)
-			continue
-		}
-		log.Info("lists read again")
 	}
 }

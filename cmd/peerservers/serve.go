@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -113,7 +114,15 @@ func (c *serveCommand) Run(ctx context.Context, con *console) error {
 			_ = fed.node.Run(linking) // always nil
 		}()
 	}
-	parts.Go(func() { reload(serving, policy, con.log) })
+	parts.Go(func() {
+		onHangup(serving, func() {
+			if err := errors.Join(policy.Reload(), fed.reload()); err != nil {
+				con.log.Error("a list was not read; the former one stays", "err", err)
+				return
+			}
+			con.log.Info("lists read again")
+		})
+	})
 
 	select {
 	case <-ctx.Done():

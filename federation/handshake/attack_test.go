@@ -392,3 +392,42 @@ func TestOrder(t *testing.T) {
 		}
 	}
 }
+
+// TestWeakKey: the identity point as a key, for which everybody can sign.
+func TestWeakKey(t *testing.T) {
+	weak := Key{1}
+	sig := make([]byte, ed25519.SignatureSize)
+	sig[0] = 1
+	l := between(node("a"), node("b"))
+	l.tamper[0] = edit(t, func(f *frame.Frame) { f.Hello.Key = weak[:] })
+	l.tamper[2] = edit(t, func(f *frame.Frame) { f.Proof.Signature = sig })
+	if o := l.run(t); o.acceptError != FaultWeakKey {
+		t.Errorf("dialler: %v, let in as %x", o.acceptError, o.accepted.Peer)
+	}
+	l = between(node("a"), node("b"))
+	l.tamper[1] = edit(t, func(f *frame.Frame) { f.HelloReply.Key, f.HelloReply.Signature = weak[:], sig })
+	if o := l.run(t); o.dialError != FaultWeakKey {
+		t.Errorf("acceptor: %v, taken for %x", o.dialError, o.dialled.Peer)
+	}
+}
+
+// TestDenied: each side refuses whom it is not to deal with, before it has said
+// more than it must.
+func TestDenied(t *testing.T) {
+	not := func(k Key) func(Key) bool { return func(other Key) bool { return other != k } }
+	l := between(node("a"), node("b"))
+	l.acceptor.Admits = not(public(l.dialler.Key))
+	if o := l.run(t); o.acceptError != FaultDenied || len(o.frames[1]) > 0 {
+		t.Errorf("acceptor: %v, after a reply of %d bytes", o.acceptError, len(o.frames[1]))
+	}
+	l = between(node("a"), node("b"))
+	l.dialler.Admits = not(public(l.acceptor.Key))
+	if o := l.run(t); o.dialError != FaultDenied || o.accepted != (Session{}) {
+		t.Errorf("dialler: %v", o.dialError)
+	}
+	l = between(node("a"), node("b"))
+	l.dialler.Admits, l.acceptor.Admits = not(Key{}), not(Key{})
+	if o := l.run(t); o.dialError != nil || o.acceptError != nil {
+		t.Errorf("%v, %v", o.dialError, o.acceptError)
+	}
+}

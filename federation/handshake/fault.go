@@ -24,15 +24,20 @@ const (
 	FaultEphemeral
 	// FaultSignature: the proof is none.
 	FaultSignature
+	// FaultWeakKey: an identity key of small order, for which everybody can sign.
+	FaultWeakKey
+	// FaultDenied: a node that this one is not to deal with.
+	FaultDenied
 )
 
 // Faults is how many faults there are, for arrays of counters.
-const Faults = int(FaultSignature) + 1
+const Faults = int(FaultDenied) + 1
 
 // Error is a fixed label, fit for a metric.
 func (f Fault) Error() string {
 	names := [Faults]string{
-		"none", "frame", "order", "version", "network", "own key", "unexpected key", "url", "ephemeral key", "signature",
+		"none", "frame", "order", "version", "network", "own key", "unexpected key", "url", "ephemeral key", "signature", "weak key",
+		"denied",
 	}
 	if int(f) >= Faults {
 		f = 0

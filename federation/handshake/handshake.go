@@ -48,7 +48,12 @@ type Local struct {
 	Network [32]byte
 	// Versions are the protocol versions spoken, each at least 1.
 	Versions []uint32
+	// Admits reports whether the node with a key, which it may not have proved,
+	// may be linked with; nil: every one may.
+	Admits func(Key) bool
 }
+
+func (l *Local) admits(k Key) bool { return l.Admits == nil || l.Admits(k) }
 
 // Session is the outcome of a handshake.
 type Session struct {
@@ -145,6 +150,9 @@ func (d *Dialler) Handle(msg []byte) (reply []byte, s Session, err error) {
 	if d.expect != (Key{}) && t.key[acceptor] != d.expect {
 		return nil, Session{}, FaultUnexpectedKey
 	}
+	if !d.local.admits(t.key[acceptor]) {
+		return nil, Session{}, FaultDenied
+	}
 	if t.version = m.Version; t.version != highest(t.versions[dialler], t.versions[acceptor]) || t.version == 0 {
 		return nil, Session{}, FaultVersion
 	}
@@ -211,6 +219,9 @@ func (a *Acceptor) hello(m *frame.Hello) (reply []byte, fault Fault) {
 	t := &a.t
 	if fault := t.take(dialler, m.Versions, m.Network, m.Nonce, m.Key, m.Ephemeral); fault != 0 {
 		return nil, fault
+	}
+	if !a.local.admits(t.key[dialler]) {
+		return nil, FaultDenied
 	}
 	t.url, t.sequence = string(m.URL), m.Sequence
 	if !slices.Contains(a.urls, t.url) {

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+
+	"github.com/draeder/peerservers/federation/nodekey"
 )
 
 type role uint8
@@ -40,6 +42,9 @@ func (t *transcript) take(from role, versions []uint32, network, nonce, key, eph
 	}
 	if Key(key) == t.key[1-from] {
 		return FaultOwnKey
+	}
+	if nodekey.Weak(Key(key)) {
+		return FaultWeakKey
 	}
 	t.versions[from] = slices.Clone(versions)
 	t.nonce[from] = [32]byte(nonce)

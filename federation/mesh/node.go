@@ -164,6 +164,23 @@ func (m *Mesh) dropNode(n *node) {
 	delete(m.nodes, n.key)
 }
 
+// Forget ends what is known of key, with which this node is not to deal any
+// more. A link is the runner's to end.
+func (m *Mesh) Forget(now time.Duration, key Key) {
+	m.moveTo(now)
+	n := m.nodes[key]
+	if n == nil {
+		return
+	}
+	n.record, n.base = Record{Key: key}, false // not dialled without a URL
+	for i := len(n.shares) - 1; i >= 0 && !n.up; i-- {
+		m.dropShare(n.shares[i])
+	}
+	if !n.held() {
+		m.dropNode(n)
+	}
+}
+
 // wantDial dials n if something is to be gained, now or when it may be.
 func (m *Mesh) wantDial(n *node) {
 	m.dropExpired(n)

@@ -82,6 +82,14 @@ func (o Outcome) String() string {
 	return names[o]
 }
 
+// Nodes appends the keys of all nodes that are known.
+func (m *Mesh) Nodes(buf []Key) []Key {
+	for _, n := range m.list {
+		buf = append(buf, n.key)
+	}
+	return buf
+}
+
 // Each calls yield with every swarm's info hash.
 func (m *Mesh) Each(yield func(infoHash string)) {
 	for infoHash := range m.swarms {

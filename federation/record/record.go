@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/draeder/peerservers/federation/nodeaddr"
+	"github.com/draeder/peerservers/federation/nodekey"
 )
 
 const (
@@ -170,6 +171,9 @@ func (s *Signed) Verify(rules Rules) (Record, error) {
 	if s.Seq < rules.LastSeq {
 		return Record{}, FaultReplay
 	}
+	if nodekey.Weak(s.Key) {
+		return Record{}, FaultWeakKey
+	}
 	if !ed25519.Verify(s.Key[:], signedBytes(s.Seq, s.Value), s.Sig[:]) {
 		return Record{}, FaultSignature
 	}
@@ -318,16 +322,21 @@ const (
 	// FaultURLs: too many, or one that may not be dialled, or is twice there
 	// or not in canonical form.
 	FaultURLs
+	// FaultWeakKey: a key of small order, for which everybody can sign.
+	FaultWeakKey
+	// FaultDenied: of a node that the reader is not to deal with. It is for
+	// those who read records.
+	FaultDenied
 )
 
 // Faults is how many faults there are, for arrays of counters.
-const Faults = int(FaultURLs) + 1
+const Faults = int(FaultDenied) + 1
 
 // Error is a fixed label, fit for a metric.
 func (f Fault) Error() string {
 	names := [Faults]string{
 		"none", "size", "sequence", "replay", "signature", "bencoding", "missing member", "key", "expiry",
-		"capabilities", "protocol", "pin", "peers", "urls",
+		"capabilities", "protocol", "pin", "peers", "urls", "weak key", "denied",
 	}
 	if int(f) >= Faults {
 		f = 0

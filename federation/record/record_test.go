@@ -375,3 +375,18 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+// TestWeakKey: a record under a key for which everybody can sign.
+func TestWeakKey(t *testing.T) {
+	const now = 1795348800
+	key := Key{1}
+	r := Record{Key: key, Protocol: 1, Expires: now + Lifetime}
+	s := Signed{Key: key, Seq: now, Value: r.Append(nil)}
+	s.Sig[0] = 1
+	if !ed25519.Verify(key[:], signedBytes(s.Seq, s.Value), s.Sig[:]) {
+		t.Log("crypto/ed25519 refuses such signatures by itself")
+	}
+	if _, err := s.Verify(Rules{Now: now}); err != FaultWeakKey {
+		t.Errorf("%v", err)
+	}
+}
