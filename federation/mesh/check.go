@@ -97,7 +97,15 @@ func (m *Mesh) checkNodes() error {
 	if len(m.list) != len(m.nodes) || len(m.list) > m.cfg.MaxNodes {
 		return fmt.Errorf("%d nodes listed of %d", len(m.list), len(m.nodes))
 	}
-	links, closing := 0, 0
+	links, closing, guesses := 0, 0, 0
+	for _, d := range m.dials {
+		if d.guess {
+			guesses++
+		}
+	}
+	if guesses != m.guesses.dials || guesses > maxGuessDials {
+		return fmt.Errorf("%d dials to unverified nodes, counted %d", guesses, m.guesses.dials)
+	}
 	for i, n := range m.list {
 		if n.place != i || m.nodes[n.key] != n || n.key == m.cfg.Self {
 			return errors.New("node out of place")

@@ -25,6 +25,9 @@ type host struct {
 	key   Key  // of the node that failed first; zero: none yet
 	free  time.Duration
 	busy  bool // a dial is under way
+	// Of dials to unverified nodes, which count for no others.
+	guesses   int
+	guessFree time.Duration
 }
 
 // hostFree is when u may be dialled for n (nil: for a seed, whose URL is the
@@ -37,6 +40,8 @@ func (m *Mesh) hostFree(n *node, u nodeaddr.URL) time.Duration {
 		return 0
 	case h.busy:
 		return m.now + hostBusy
+	case n != nil && n.record.Unverified && h.guessFree > m.now:
+		return max(h.guessFree, h.free)
 	case n == nil || n.met == name:
 		return 0
 	default:
@@ -85,6 +90,11 @@ func (m *Mesh) leaveHost(d *dial, o Outcome) {
 		delete(m.hosts, name)
 		return
 	}
+	if d.guess {
+		h.guesses++
+		h.guessFree = m.now + m.guessBackoff(h.guesses)
+		return
+	}
 	if h.free+hostMemory < m.now {
 		h.fails, h.crowd, h.key = 0, false, Key{}
 	}
@@ -106,7 +116,7 @@ func (m *Mesh) leaveHost(d *dial, o Outcome) {
 // on the map's order.
 func (m *Mesh) forgetHosts() {
 	for name, h := range m.hosts {
-		if !h.busy && h.free <= m.now {
+		if !h.busy && h.free <= m.now && h.guessFree <= m.now {
 			delete(m.hosts, name)
 		}
 	}

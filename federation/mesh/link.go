@@ -23,6 +23,7 @@ func (m *Mesh) LinkUp(now time.Duration, key Key, dialled bool) {
 		m.close(n, CloseFull)
 	}
 	n.up, n.upSince, n.fails = true, m.now, 0
+	m.considerProbe(n)
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
 	m.links++
 	m.sayCensus(n)
@@ -48,6 +49,7 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 		m.closing--
 	}
 	m.cancel(&n.idle)
+	m.cancel(&n.probe)
 	m.silenced(n)
 	m.dropJoins(n)
 	// Both sides may redial; not in the same instant, if it can be helped.
@@ -207,9 +209,11 @@ func (m *Mesh) pickNode(next *time.Duration) *node {
 		switch {
 		case free > m.now:
 			*next = min(*next, free)
-		case best == nil || n.fails < best.fails:
+		case n.record.Unverified && !m.mayGuess():
+			*next = min(*next, m.guesses.tokens.when(m.now, 1))
+		case best == nil || n.before(best):
 			best, ties = n, 1
-		case n.fails == best.fails:
+		case !best.before(n):
 			if ties++; m.rand.IntN(ties) == 0 {
 				best = n
 			}

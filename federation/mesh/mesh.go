@@ -39,6 +39,8 @@
 // whatever the port, path and key, and failures of different keys there
 // together make the pause longer: four dials in the first minute, then fewer.
 //
+// Nodes that only guess where they are come last (guess.go).
+//
 // Linked nodes need no search. Each names its new swarms to the others at once
 // (ActNames: keyed hashes, package filter), and when two nodes link, and every
 // half hour, the one with fewer swarms sends a filter of all (ActFilter), of
@@ -73,6 +75,8 @@ type Record struct {
 	URLs    []nodeaddr.URL // none: a leaf
 	Seq     int64
 	Expires int64 // Unix seconds
+	// Unverified: it guessed its URLs, and nobody has dialled it there yet.
+	Unverified bool
 }
 
 // SwarmState is what mesh needs to know of a swarm of the local tracker.
@@ -144,7 +148,7 @@ const (
 // Config of a Mesh. Zero bounds mean the defaults.
 type Config struct {
 	Self         Key
-	Leaf         bool // others cannot dial us: never announce
+	Leaf         bool // others cannot dial us: never announce (Reachable)
 	AllowPrivate bool // private addresses are nodes too, each its own group
 	NoRendezvous bool
 	Seeds        []nodeaddr.URL
@@ -254,6 +258,8 @@ type Mesh struct {
 	resolves      int
 	resolveTokens bucket
 	dials         map[uint64]*dial
+	unproven      bool // nobody has dialled us yet: search as a leaf does
+	guesses       guesses
 	dialQueue     []*node
 	rendezvous    rendezvous
 	baseline      task
@@ -284,6 +290,8 @@ func New(cfg Config, now time.Duration, unix int64) *Mesh {
 	for _, u := range cfg.Seeds {
 		m.seeds = append(m.seeds, &seed{url: u})
 	}
+	m.guesses.init(now)
+	m.unproven = cfg.Leaf
 	m.baseline.run = m.keepBaseline
 	m.at(&m.baseline, now)
 	m.startRendezvous()

@@ -52,6 +52,10 @@ type node struct {
 	nextURL int
 	met     string        // the host where it proved its key to us last
 	fetched time.Duration // when its record was last asked for
+
+	probe     task // its guess is to be tried
+	probed    time.Duration
+	probeFree time.Duration // not before
 }
 
 // seed is a configured URL; who is behind it turns out at the handshake.
@@ -72,6 +76,8 @@ type dial struct {
 	seed *seed
 	url  nodeaddr.URL
 	base bool
+	// guess: the node was unverified when the dial began.
+	guess bool
 }
 
 // Learn takes a record that was verified: gossip, a saved one, one that came
@@ -100,13 +106,19 @@ func (m *Mesh) learn(r Record, wanted bool) *node {
 	for i := 0; !changed && i < len(r.URLs); i++ {
 		changed = r.URLs[i] != n.record.URLs[i]
 	}
+	proven := n.record.Unverified && !r.Unverified
 	n.record = r
-	if changed && n.fails > 0 {
+	if (changed || proven) && n.fails > 0 {
 		n.fails, n.free = 0, m.now
+	}
+	if changed && r.Unverified {
+		n.free = max(n.free, m.now+guessDelay)
+		n.probeFree = min(n.probeFree, n.probed+probeChanged)
 	}
 	if len(n.shares) > 0 {
 		m.wantDial(n)
 	}
+	m.considerProbe(n)
 	return n
 }
 
@@ -115,11 +127,12 @@ func (m *Mesh) addNode(key Key, wanted bool) *node {
 		m.stats.Dropped[DropNodes]++
 		return nil
 	}
-	n := &node{key: key, place: len(m.list), fetched: -fetchPause}
+	n := &node{key: key, place: len(m.list), fetched: -fetchPause, probed: -probeEvery}
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
 	n.plain = newBucket(plainRate, plainBurst, m.now)
 	n.task.run = func() { m.wantDial(n) }
 	n.idle.run = func() { m.closeIdle(n) }
+	n.probe.run = func() { m.tryGuess(n) }
 	n.pump.run = func() { m.pumpJoins(n) }
 	m.newTalker(n)
 	m.nodes[key] = n
@@ -133,7 +146,7 @@ func (m *Mesh) evictNode(wanted bool) bool {
 	var worst *node
 	for range 32 {
 		n := m.list[m.rand.IntN(len(m.list))]
-		if n.held() || !wanted && n.fails == 0 {
+		if n.held() || !wanted && n.fails == 0 && !n.record.Unverified {
 			continue
 		}
 		if worst == nil || n.fails > worst.fails {
@@ -154,6 +167,7 @@ func (n *node) held() bool {
 func (m *Mesh) dropNode(n *node) {
 	m.cancel(&n.task)
 	m.cancel(&n.idle)
+	m.cancel(&n.probe)
 	m.silenced(n)
 	m.dropJoins(n)
 	last := len(m.list) - 1
@@ -191,6 +205,10 @@ func (m *Mesh) wantDial(n *node) {
 		m.at(&n.task, free)
 		return
 	}
+	if n.record.Unverified && !n.base && m.others(n) {
+		m.at(&n.task, m.now+guessWait)
+		return
+	}
 	n.queued = true
 	m.dialQueue = append(m.dialQueue, n)
 }
@@ -207,15 +225,16 @@ func (m *Mesh) dropExpired(n *node) {
 
 func (m *Mesh) startDials() {
 	for len(m.dialQueue) > 0 && len(m.dials) < m.cfg.MaxDials && m.links+len(m.dials) < m.cfg.MaxLinks {
-		// Those that never failed come before those that did: the dead of a
-		// poisoned list may keep every dial busy until it times out.
 		first := 0
 		for i, n := range m.dialQueue {
-			if n.fails < m.dialQueue[first].fails {
+			if n.before(m.dialQueue[first]) {
 				first = i
 			}
 		}
 		n := m.dialQueue[first]
+		if n.record.Unverified && !m.mayGuess() {
+			return // and so are the others
+		}
 		m.dialQueue = slices.Delete(m.dialQueue, first, first+1)
 		n.queued = false
 		if !n.up && (len(n.shares) > 0 || n.base) {
@@ -240,7 +259,7 @@ func (m *Mesh) startDial(n *node) {
 			continue
 		}
 		n.nextURL = (n.nextURL + i + 1) % len(n.record.URLs)
-		n.dial = m.dial(&dial{node: n, url: u, base: n.base})
+		n.dial = m.dial(&dial{node: n, url: u, base: n.base, guess: n.record.Unverified})
 		return
 	}
 	n.base = false
@@ -251,6 +270,11 @@ func (m *Mesh) dial(d *dial) *dial {
 	d.id = m.id()
 	m.dials[d.id] = d
 	m.stats.Dials++
+	if d.guess {
+		m.guesses.tokens.take(m.now, 1)
+		m.guesses.dials++
+		m.stats.Guesses++
+	}
 	a := Action{Kind: ActDial, ID: d.id, URL: d.url}
 	if d.node != nil {
 		a.Key = d.node.key
@@ -294,6 +318,9 @@ func (m *Mesh) DialDone(now time.Duration, id uint64, o Outcome, key Key) {
 	}
 	delete(m.dials, id)
 	m.stats.DialOutcomes[o]++
+	if d.guess {
+		m.guesses.dials--
+	}
 	m.leaveHost(d, o)
 	if d.seed != nil {
 		m.seedDone(d, o, key)
@@ -329,6 +356,9 @@ func (m *Mesh) nodeDone(d *dial, o Outcome) {
 	}
 	n.fails++
 	n.free = m.now + m.backoff(n.fails)
+	if d.guess {
+		m.guessFailed(n)
+	}
 	if o == DialRefused || o == DialWrongKey || o == DialSelf {
 		// Not a node that is merely down: its record misleads.
 		n.free = m.now + m.jitter(badLifetime, 0.1)

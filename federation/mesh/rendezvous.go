@@ -60,7 +60,7 @@ func (m *Mesh) readRendezvous() {
 	}
 	r.waiting = true
 	step := r.fails
-	if m.cfg.Leaf && len(m.swarms) > 0 {
+	if m.unproven && len(m.swarms) > 0 {
 		step = min(step, 3) // clients wait: each minute
 	}
 	m.at(&r.task, m.now+m.jitter(rendezvousSteps[min(step, len(rendezvousSteps)-1)], 0.1))

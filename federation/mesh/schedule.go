@@ -158,7 +158,7 @@ const minuteStep = 6
 // backoff is the delay after the fails-th failure in a row, ±25 %.
 func (m *Mesh) backoff(fails int) time.Duration {
 	last := len(backoffSteps) - 1
-	if m.cfg.Leaf && len(m.swarms) > 0 {
+	if m.unproven && len(m.swarms) > 0 {
 		// A leaf is on its own until it reaches somebody, and its clients wait.
 		last = minuteStep
 	}

@@ -45,7 +45,7 @@ func (m *Mesh) startSearches() {
 		s := m.nextSwarm()
 		m.stats.Searches[s.class()]++
 		s.search = m.newSearch(s, false)
-		s.began, s.searched = m.now, true
+		s.began, s.searched, s.announced = m.now, true, !m.cfg.Leaf
 		m.emit(Action{Kind: ActSearch, ID: s.search.id, InfoHash: s.infoHash, Epochs: epochs, Announce: !m.cfg.Leaf})
 	}
 }

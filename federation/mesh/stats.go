@@ -45,6 +45,8 @@ type Stats struct {
 	ResolvesBad    uint64
 	Fetches        uint64
 	Dials          uint64
+	Guesses        uint64 // of them, to unverified nodes
+	Probes         uint64 // of these, because they are linked
 	DialOutcomes   [Outcomes]uint64
 	Joins          uint64
 	Leaves         uint64

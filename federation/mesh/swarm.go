@@ -48,25 +48,26 @@ const (
 
 // swarm is one swarm of the local tracker.
 type swarm struct {
-	infoHash string
-	state    SwarmState
-	task     task // when it wants the next search
-	gen      uint64
-	waiting  bool // in a ready queue, under gen
-	queue    class
-	fails    int  // searches in a row that found nobody
-	follow   int  // place in followSteps; it never goes back
-	extra    bool // the next search is one of followSteps
-	began    time.Duration
-	searched bool
-	search   *search
-	shares   []*share
-	asking   []*address       // its last addresses, some of them still pending
-	backlog  []netip.AddrPort // to be asked later
-	drain    task
-	gone     bool
-	bucket   int
-	inBucket int // place in it
+	infoHash  string
+	state     SwarmState
+	task      task // when it wants the next search
+	gen       uint64
+	waiting   bool // in a ready queue, under gen
+	queue     class
+	fails     int  // searches in a row that found nobody
+	follow    int  // place in followSteps; it never goes back
+	extra     bool // the next search is one of followSteps
+	began     time.Duration
+	searched  bool
+	announced bool // the last search published us
+	search    *search
+	shares    []*share
+	asking    []*address       // its last addresses, some of them still pending
+	backlog   []netip.AddrPort // to be asked later
+	drain     task
+	gone      bool
+	bucket    int
+	inBucket  int // place in it
 }
 
 // Touched tells what has become of a swarm of the local tracker. Calls are
@@ -287,6 +288,9 @@ func (m *Mesh) nextSwarm() *swarm {
 // others: soon, if that is news, and later to keep what it published alive.
 func (m *Mesh) inCompany(s *swarm) {
 	s.fails = 0
+	if m.publishFirst(s) {
+		return
+	}
 	if s.extra = s.follow < len(followSteps); s.extra {
 		m.at(&s.task, m.now+m.jitter(followSteps[s.follow], 0.25))
 		s.follow++
@@ -301,9 +305,12 @@ func (m *Mesh) reschedule(s *swarm) {
 		m.inCompany(s)
 		return
 	}
+	if m.publishFirst(s) {
+		return
+	}
 	step := hungrySteps[min(s.fails, len(hungrySteps)-1)]
 	s.fails++
-	if m.cfg.Leaf && step >= leafHungry {
+	if m.unproven && step >= leafHungry {
 		m.at(&s.task, m.now+m.jitter(leafHungry, 0.1))
 		return
 	}

@@ -32,13 +32,23 @@ type walk struct {
 	// speaks: who said over its link that it understands names.
 	speaks map[Key]bool
 	echoes []uint64 // names that others were sent
+	// unverified: who said so last.
+	unverified map[Key]bool
+}
+
+// record is what a node says now: where it is, known or guessed.
+func (w *walk) record(i int) Record {
+	rec := recordOf(i)
+	rec.Unverified = i%3 == 0 && w.r.IntN(4) > 0
+	w.unverified[rec.Key] = rec.Unverified
+	return rec
 }
 
 func newWalk(s *script, r *rand.Rand) *walk {
 	return &walk{
 		s: s, r: r, searches: map[uint64]string{}, resolves: map[int]bool{}, dials: map[uint64]Action{}, up: map[Key]bool{},
 		local: map[string]bool{}, may: map[string]map[Key]bool{}, knows: map[string]map[Key]bool{}, named: map[string]map[int]bool{}, keys: map[int]int{},
-		speaks: map[Key]bool{},
+		speaks: map[Key]bool{}, unverified: map[Key]bool{},
 	}
 }
 
@@ -72,7 +82,7 @@ func (w *walk) names(node int) {
 func (w *walk) step() {
 	s, r := w.s, w.r
 	ih, node, at := fmt.Sprint("swarm", r.IntN(8)), 1+r.IntN(12), 1+r.IntN(30)
-	switch r.IntN(17) {
+	switch r.IntN(18) {
 	case 0, 1:
 		local := r.IntN(4)
 		w.local[ih] = local > 0
@@ -105,7 +115,7 @@ func (w *walk) step() {
 				s.m.Unresolved(s.now, private(i), k == 15)
 			} else {
 				w.keys[i] = k // 0 is us
-				s.m.Resolved(s.now, private(i), recordOf(k))
+				s.m.Resolved(s.now, private(i), w.record(k))
 				for ih, named := range w.named {
 					if named[i] {
 						allow(w.may, ih, key(k))
@@ -150,7 +160,7 @@ func (w *walk) step() {
 	case 13:
 		switch r.IntN(4) {
 		case 0:
-			s.m.Learn(s.now, recordOf(node))
+			s.m.Learn(s.now, w.record(node))
 		case 1:
 			s.m.Misbehaved(s.now, key(node))
 		case 2:
@@ -168,6 +178,9 @@ func (w *walk) step() {
 		s.m.Hits(s.now, key(node), []string{ih, "swarm0", "swarm1", "swarm2", "swarm3", "swarm4", "swarm5", "swarm6", "swarm7", "none"})
 	case 16:
 		w.names(node)
+	case 17:
+		announce := r.IntN(2) == 0
+		s.m.Reachable(s.now, announce, announce && r.IntN(2) == 0)
 	}
 	for _, a := range s.to(s.now + time.Duration(r.IntN(3000))*time.Millisecond) {
 		w.hold(a)
@@ -186,8 +199,8 @@ func (w *walk) hold(a Action) {
 		if a.Key == key(0) {
 			t.Fatal("dials itself")
 		}
-		if w.up[a.Key] {
-			t.Fatal("dials a node that is linked")
+		if w.up[a.Key] && !w.unverified[a.Key] {
+			t.Fatal("dials a node that is linked and proven")
 		}
 		for _, other := range w.dials {
 			if other.Key == a.Key && a.Key != (Key{}) {
