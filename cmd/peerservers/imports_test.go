@@ -49,12 +49,14 @@ var mayImport = map[string][]string{
 	"federation/dialguard": {"federation/nodeaddr"},
 	"federation/handshake": {"federation/nodeaddr", "federation/nodekey", "federation/frame"},
 	"federation/filter":    {},
+	"federation/reach":     {"federation/nodeaddr"},
 	"federation/mesh":      {"federation/nodeaddr", "federation/derive", "federation/filter", "federation/record", "tracker/wire"},
 	"federation": {
 		"tracker", "tracker/swarm", "tracker/wire",
 		"federation/nodeaddr", "federation/derive", "federation/identity", "federation/frame",
 		"federation/record", "federation/dialguard", "federation/handshake", "federation/filter", "federation/mesh",
 		"federation/nodelist",
+		"federation/reach",
 	},
 
 	// For tests and scripts/sim.
@@ -72,6 +74,7 @@ var mayImport = map[string][]string{
 var pure = []string{
 	"tracker/wire", "tracker/swarm",
 	"federation/frame", "federation/filter", "federation/mesh", "federation/handshake", "federation/record", "federation/derive", "federation/nodeaddr", "federation/nodekey",
+	"federation/reach",
 }
 
 // impure is what they must not import; package time is for durations there.
