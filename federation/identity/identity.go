@@ -1,5 +1,6 @@
-// Package identity keeps a node's ed25519 key: made at first start, readable
-// by its owner alone, and never half written.
+// Package identity keeps a node's ed25519 key, and the one of its own
+// certificate: made at first start, readable by their owner alone, and never
+// half written.
 //
 // The key is the node. Whoever has the file can speak as this node; losing it
 // means to start again as a node that nobody has seen before.
@@ -23,17 +24,25 @@ const FileName = "node.key"
 
 // Load reads the key in dir.
 func Load(dir string) (ed25519.PrivateKey, error) {
-	path := filepath.Join(dir, FileName)
+	return load[ed25519.PrivateKey](filepath.Join(dir, FileName))
+}
+
+// load reads a key of that type.
+func load[K any](path string) (key K, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return key, err
 	}
 	if err := private(path); err != nil {
-		return nil, err
+		return key, err
 	}
-	key, err := parse(b)
+	k, err := parse(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return key, fmt.Errorf("%s: %w", path, err)
+	}
+	key, ok := k.(K)
+	if !ok {
+		return key, fmt.Errorf("%s: a key of another kind", path)
 	}
 	return key, nil
 }
@@ -49,7 +58,11 @@ func LoadOrCreate(dir string) (key ed25519.PrivateKey, created bool, err error) 
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, false, err
 	}
-	if created, err = create(dir); err != nil {
+	_, fresh, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, false, err
+	}
+	if created, err = create(dir, FileName, fresh); err != nil {
 		return nil, false, err
 	}
 	key, err = Load(dir)
@@ -58,16 +71,12 @@ func LoadOrCreate(dir string) (key ed25519.PrivateKey, created bool, err error) 
 
 // create writes a new key under another name and links it into place, which
 // fails if somebody was faster: a rename would replace a key already in use.
-func create(dir string) (created bool, err error) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return false, err
-	}
+func create(dir, name string, key any) (created bool, err error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return false, err
 	}
-	f, err := os.CreateTemp(dir, FileName+".*.tmp") // 0600
+	f, err := os.CreateTemp(dir, name+".*.tmp") // 0600
 	if err != nil {
 		return false, err
 	}
@@ -82,7 +91,7 @@ func create(dir string) (created bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return place(f.Name(), filepath.Join(dir, FileName))
+	return place(f.Name(), filepath.Join(dir, name))
 }
 
 // place gives the file at from the name to unless that exists.
@@ -104,20 +113,12 @@ func place(from, to string) (placed bool, err error) {
 
 const blockType = "PRIVATE KEY"
 
-func parse(b []byte) (ed25519.PrivateKey, error) {
+func parse(b []byte) (any, error) {
 	block, _ := pem.Decode(b)
 	if block == nil || block.Type != blockType {
 		return nil, errors.New("no PEM private key in it")
 	}
-	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	key, ok := k.(ed25519.PrivateKey)
-	if !ok {
-		return nil, errors.New("not an ed25519 key")
-	}
-	return key, nil
+	return x509.ParsePKCS8PrivateKey(block.Bytes)
 }
 
 // private refuses a key that others on the machine can read. Windows has no
