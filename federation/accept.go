@@ -59,7 +59,7 @@ func (f *Federation) AcceptLink(conn net.Conn, br *bufio.Reader, r *http.Request
 		}
 	}
 	group := groupOf(addr)
-	if len(f.linkURLs) == 0 || !f.accepts.enter(group, f.cfg.MaxHandshakes, f.cfg.MaxHandshakesGroup) {
+	if len(f.place.Load().links) == 0 || !f.accepts.enter(group, f.cfg.MaxHandshakes, f.cfg.MaxHandshakesGroup) {
 		f.stats.acceptsRefused.Add(1)
 		conn.Close()
 		return
@@ -79,6 +79,7 @@ func (f *Federation) accept(conn net.Conn, br *bufio.Reader, addr netip.AddrPort
 		conn.Close()
 		return
 	}
+	f.dialledAt(l)
 	if !l.peer.addLink(l) {
 		l.conn.Close()
 	}
@@ -91,7 +92,7 @@ func (f *Federation) proveAccepted(conn net.Conn, br *bufio.Reader, addr netip.A
 	conn.SetReadDeadline(time.Now().Add(handshakeTimeout))
 	car := newCarrier(conn, br, false)
 	out := newOutbox(false)
-	a, err := handshake.Accept(f.local, entropy(), f.linkURLs)
+	a, err := handshake.Accept(f.local, entropy(), f.place.Load().links)
 	if err != nil {
 		return nil, err
 	}

@@ -55,9 +55,10 @@ type Config struct {
 	Watcher *Watcher
 	// Directory suggests whom to dial; nil: seeds and gossip alone.
 	Directory Directory
-	// URLs are where others can dial this node. Without any it is a leaf: it
-	// announces nothing and dials out.
-	URLs []nodeaddr.URL
+	// URLs are where others can dial this node. Without any it finds out where
+	// that is (Guess), or is a leaf: it announces nothing and dials out.
+	URLs  []nodeaddr.URL
+	Guess *Guess
 	// Pin is the SHA-256 of the public key of this node's own certificate, if
 	// that is one which no public authority signed.
 	Pin *[32]byte
@@ -135,6 +136,9 @@ func (c Config) Validate() error {
 	if len(c.URLs) > record.MaxURLs {
 		errs = append(errs, errors.New("more than 4 node URLs"))
 	}
+	if c.Guess != nil && c.Guess.Pin == nil {
+		errs = append(errs, errors.New("a guess without a certificate"))
+	}
 	return errors.Join(errs...)
 }
 
@@ -162,7 +166,6 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.Mesh.Self = mesh.Key(c.Key.Public().(ed25519.PublicKey))
-	c.Mesh.Leaf = len(c.URLs) == 0
 	c.Mesh.AllowPrivate = c.AllowPrivate
 	c.Mesh.NoRendezvous = c.NoRendezvous
 	c.Mesh.Seeds = c.Seeds

@@ -123,7 +123,7 @@ func (f *Federation) verify(s record.Signed) (record.Record, error) {
 }
 
 func meshRecord(r record.Record, seq int64) mesh.Record {
-	return mesh.Record{Key: mesh.Key(r.Key), URLs: r.URLs, Seq: seq, Expires: r.Expires}
+	return mesh.Record{Key: mesh.Key(r.Key), URLs: r.URLs, Seq: seq, Expires: r.Expires, Unverified: r.Caps&record.CapUnverified != 0}
 }
 
 func signedOf(item Item) (record.Signed, error) {

@@ -9,12 +9,14 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/federation/mesh"
 	"github.com/draeder/peerservers/federation/nodeaddr"
+	"github.com/draeder/peerservers/federation/reach"
 	"github.com/draeder/peerservers/tracker/swarm"
 )
 
@@ -26,7 +28,6 @@ type Federation struct {
 	log       *slog.Logger
 	key       mesh.Key
 	local     handshake.Local
-	linkURLs  []string
 	epoch     time.Time
 	seed      maphash.Seed
 	maxShared int
@@ -34,6 +35,7 @@ type Federation struct {
 	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
 	wake   chan struct{} // the loop is to look at mesh's Next again
+	renew  chan struct{} // our record is to be made again
 	fresh  chan struct{} // the store is to be written
 	stats  counters
 
@@ -43,6 +45,9 @@ type Federation struct {
 	randMu  sync.Mutex
 	rand    *rand.Rand
 	accepts acceptances
+
+	place   atomic.Pointer[Place]
+	locator locator
 
 	filterMu sync.Mutex // before mu
 	filters  filterWork
@@ -67,7 +72,7 @@ func New(cfg Config) (*Federation, error) {
 		cfg: cfg, log: cfg.Logger, epoch: cfg.Now(), seed: maphash.MakeSeed(),
 		key:   mesh.Key(cfg.Key.Public().(ed25519.PublicKey)),
 		local: handshake.Local{Key: cfg.Key, Network: cfg.Network.ID(), Versions: []uint32{handshake.Version}, Admits: cfg.Nodes.Allows},
-		wake:  make(chan struct{}, 1), fresh: make(chan struct{}, 1),
+		wake:  make(chan struct{}, 1), fresh: make(chan struct{}, 1), renew: make(chan struct{}, 1),
 		rand:  rand.New(rand.NewPCG(cfg.Rand.Uint64(), cfg.Rand.Uint64())),
 		peers: make(map[mesh.Key]*peer),
 		known: newNodeBook(),
@@ -77,9 +82,8 @@ func New(cfg Config) (*Federation, error) {
 	if f.maxShared <= 0 {
 		f.maxShared = 10_000
 	}
-	for _, u := range cfg.URLs {
-		f.linkURLs = append(f.linkURLs, u.Link())
-	}
+	f.startPlace()
+	cfg.Mesh.Leaf = f.place.Load().State == reach.Leaf
 	f.mesh = mesh.New(cfg.Mesh, 0, f.epoch.Unix())
 	f.next = f.mesh.Next()
 	f.ctx, f.cancel = context.WithCancel(context.Background())
@@ -100,6 +104,9 @@ func (f *Federation) random(n int64) int64 {
 func (f *Federation) Run(ctx context.Context) error {
 	f.load()
 	f.spawn(f.publishRecord)
+	if f.guesses() {
+		f.spawn(f.locate)
+	}
 	if f.cfg.Store != nil {
 		f.spawn(f.keepStore)
 	}

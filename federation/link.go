@@ -60,6 +60,7 @@ type link struct {
 	scratch   scratch
 	cut       atomic.Pointer[time.Time] // no reading beyond
 	bad       atomic.Bool               // the other side broke the rules
+	witness   atomic.Bool               // it said where it sees us
 	dead      chan struct{}             // closed when the reader has ended
 	writeDone chan struct{}
 }
@@ -201,6 +202,8 @@ func (l *link) take(msg []byte, limits *frame.Limits) (done bool, err error) {
 		ok = l.onFilter(&l.in.Filter)
 	case frame.KindNames:
 		ok = l.onNames(&l.in.Names)
+	case frame.KindSeen:
+		ok = l.onSeen(&l.in.Seen)
 	case frame.KindBye:
 		l.f.log.Debug("link: bye", "key", l.peer.name, "code", l.in.Bye.Code.String())
 		if l.in.Bye.Code == frame.CodeDuplicate {

@@ -51,7 +51,7 @@ func (r *rate) upTo(now time.Duration, n int) int {
 
 // meter is what one link has used of its quotas.
 type meter struct {
-	frames, bytes, offers, joins, records, names, parts rate
+	frames, bytes, offers, joins, records, names, parts, seen rate
 	// What names and parts of filters made us look at, in swarms. A few bytes
 	// may ask for a look at all of ours, so that their number alone bounds
 	// nothing. Beyond these they are ignored, and are no fault: the sender does
@@ -72,6 +72,7 @@ func newMeter(q Quota, now time.Duration) meter {
 		records: newRate(0.1, 60, now),
 		names:   newRate(q.Names, q.BurstSeconds, now),
 		parts:   newRate(0.25, 1024, now),
+		seen:    newRate(1.0/60, 8*60, now),
 
 		named:    newRate(lookedPerName*q.Names, q.BurstSeconds, now),
 		compared: newRate(1<<16, 64, now),
@@ -101,12 +102,13 @@ const (
 	strikeJoins                 // too many joins, or too many swarms
 	strikeRecords               // records that are none, or too many
 	strikeNames                 // too many swarm names, or too much of filters
+	strikeSeen                  // an address that is none, or too many
 	strikes
 )
 
 // String is a fixed label, fit for a metric.
 func (s strike) String() string {
-	names := [strikes]string{"frame", "id", "payload", "quota", "offers", "joins", "records", "names"}
+	names := [strikes]string{"frame", "id", "payload", "quota", "offers", "joins", "records", "names", "seen"}
 	if s >= strikes {
 		return "unknown"
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/federation/mesh"
+	"github.com/draeder/peerservers/federation/reach"
 	"github.com/draeder/peerservers/federation/record"
 	"github.com/gobwas/ws"
 )
@@ -112,9 +113,14 @@ func (f *Federation) pinOf(key mesh.Key) (pin [32]byte, ok bool) {
 func (f *Federation) publishRecord() {
 	retry := publishRetry
 	for {
-		item := f.renewRecord()
+		place := f.place.Load()
+		item := f.renewRecord(place)
 		pause := publishEvery*4/5 + time.Duration(f.random(int64(publishEvery*2/5)))
-		if err := f.putRecord(item); err != nil {
+		err, again := f.putRecord(place, item)
+		if again {
+			continue
+		}
+		if err != nil {
 			f.stats.publishFailed.Add(1)
 			f.log.Debug("own record not published", "why", err)
 			pause = retry
@@ -125,6 +131,9 @@ func (f *Federation) publishRecord() {
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
+		case <-f.renew:
+			t.Stop()
+			retry = publishRetry
 		case <-f.ctx.Done():
 			t.Stop()
 			return
@@ -132,24 +141,41 @@ func (f *Federation) publishRecord() {
 	}
 }
 
-func (f *Federation) putRecord(s record.Signed) error {
-	if f.cfg.Directory == nil || len(f.cfg.URLs) == 0 {
-		return nil
+// putRecord publishes our record in the directory. again: there is a newer one
+// already, which is not to wait.
+func (f *Federation) putRecord(p *Place, s record.Signed) (err error, again bool) {
+	if f.cfg.Directory == nil || len(p.URLs) == 0 {
+		return nil, false
 	}
 	ctx, cancel := context.WithTimeout(f.ctx, publishTimeout)
 	defer cancel()
-	return f.cfg.Directory.Publish(ctx, Item{Key: ed25519.PublicKey(s.Key[:]), Seq: s.Seq, Sig: s.Sig, Value: s.Value})
+	done := make(chan error, 1)
+	go func() {
+		done <- f.cfg.Directory.Publish(ctx, Item{Key: ed25519.PublicKey(s.Key[:]), Seq: s.Seq, Sig: s.Sig, Value: s.Value})
+	}()
+	select {
+	case err = <-done:
+		return err, false
+	case <-f.renew:
+		cancel()
+		return <-done, true
+	}
 }
 
 // renewRecord signs a new record and sends it to everybody we have a link with.
-func (f *Federation) renewRecord() record.Signed {
+func (f *Federation) renewRecord(p *Place) record.Signed {
 	now := f.cfg.Now().Unix()
-	r := record.Record{Caps: record.CapRelay, Protocol: handshake.Version, Expires: now + record.Lifetime, URLs: f.cfg.URLs}
-	if len(f.cfg.URLs) == 0 {
+	r := record.Record{Caps: record.CapRelay, Protocol: handshake.Version, Expires: now + record.Lifetime, URLs: p.URLs}
+	switch {
+	case p.State == reach.Leaf:
 		r.Caps |= record.CapLeaf
-	}
-	if f.cfg.Pin != nil {
+	case f.guesses():
+		r.Pin, r.Pinned = f.cfg.Guess.Pin(), true
+	case f.cfg.Pin != nil:
 		r.Pin, r.Pinned = *f.cfg.Pin, true
+	}
+	if p.State == reach.Unverified {
+		r.Caps |= record.CapUnverified
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -176,12 +202,13 @@ func (f *Federation) renewRecord() record.Signed {
 }
 
 // vouched are up to maxGossip reachable nodes that we have met, except one.
-// Caller holds f.mu.
+// What a node only guesses of itself is nobody else's to pass on. Caller holds
+// f.mu.
 func (f *Federation) vouched(except *peer) (list []*knownNode) {
 	now := f.cfg.Now().Unix()
 	for key, p := range f.peers {
 		n := f.known.nodes[key]
-		if p != except && p.cur.Load() != nil && n != nil && len(n.record.URLs) > 0 && n.record.Expires > now {
+		if p != except && p.cur.Load() != nil && n != nil && len(n.record.URLs) > 0 && n.record.Caps&record.CapUnverified == 0 && n.record.Expires > now {
 			if list = append(list, n); len(list) == maxGossip {
 				break
 			}
@@ -206,6 +233,9 @@ func (f *Federation) greet(l *link) {
 	b := frame.AppendRecords(nil, list) // under the lock: the list aliases what it guards
 	f.mu.Unlock()
 	if len(list) > 0 {
+		l.out.put(ws.OpBinary, b, true)
+	}
+	if b := l.appendSeen(nil); len(b) > 0 {
 		l.out.put(ws.OpBinary, b, true)
 	}
 }

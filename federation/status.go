@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/draeder/peerservers/federation/reach"
 	"github.com/draeder/peerservers/tracker/swarm"
 )
 
@@ -17,11 +18,14 @@ type Status struct {
 	Key     string `json:"key"`
 	Network string `json:"network"`
 	Closed  bool   `json:"closed"` // the network has a secret
-	// Leaf: others cannot dial this node; Why says what to do about it.
-	Leaf bool     `json:"leaf"`
-	Why  string   `json:"why,omitempty"`
-	URLs []string `json:"urls"`
-	Age  float64  `json:"age"`
+	// State is leaf, unverified (URLs are a guess that nobody has proven) or
+	// full. Leaf: others cannot dial this node. Why says, unless it is full,
+	// what it lacks.
+	State string   `json:"state"`
+	Leaf  bool     `json:"leaf"`
+	Why   string   `json:"why,omitempty"`
+	URLs  []string `json:"urls"`
+	Age   float64  `json:"age"`
 	// Known is how many nodes there are records of; Swarms and Hungry how many
 	// swarms are here, and without a peer elsewhere.
 	Known  int          `json:"known"`
@@ -102,20 +106,17 @@ func happened(all map[string]uint64) map[string]uint64 {
 
 // Status tells how federation stands.
 func (f *Federation) Status() Status {
-	stats := f.Stats()
+	stats, place := f.Stats(), f.place.Load()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := Status{
 		Key: hex.EncodeToString(f.key[:]), Network: f.cfg.Network.Name(), Closed: f.cfg.Network.Closed(),
-		URLs: urlStrings(f.cfg.URLs), Age: f.now().Seconds(),
+		State: place.State.String(), Leaf: place.State == reach.Leaf, Why: place.Why,
+		URLs: urlStrings(place.URLs), Age: f.now().Seconds(),
 		Known: stats.Counts.Nodes, Swarms: stats.Counts.Swarms, Hungry: stats.Counts.Hungry,
 		Links:   []LinkStatus{}, // in JSON a list, not null
 		Dropped: happened(stats.MeshDropped), Handshakes: happened(stats.HandshakeFaults),
 		Records: happened(stats.RecordFaults), Strikes: happened(stats.Strikes),
-	}
-	if len(f.cfg.URLs) == 0 {
-		s.Leaf = true
-		s.Why = "no --node-url: other nodes cannot dial this one. It dials out and serves its clients through those links; two leaves alone do not meet."
 	}
 	for _, p := range f.peers {
 		if l := p.cur.Load(); l != nil {

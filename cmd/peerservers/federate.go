@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -19,7 +20,6 @@ import (
 	"github.com/draeder/peerservers/federation/identity"
 	"github.com/draeder/peerservers/federation/nodeaddr"
 	"github.com/draeder/peerservers/federation/nodelist"
-	"github.com/draeder/peerservers/federation/record"
 	"github.com/draeder/peerservers/tracker"
 )
 
@@ -34,6 +34,7 @@ type federated struct {
 	node    *federation.Federation // once joined
 	boot    string                 // the DHT nodes to start from, for a person
 	nodes   *nodelist.Lists
+	tls     *tls.Config // for links, if the listen port has no other
 }
 
 // openFederation takes the key in the data directory and the DHT port.
@@ -56,7 +57,7 @@ func (c *serveCommand) openFederation(dir string, log *slog.Logger, listeners []
 	boot := orPublic(c.DHTBootstrap)
 	f.boot = strings.Join(boot, ", ")
 	listen := c.dhtListen(listeners)
-	f.dht, err = dhtstore.New(dhtstore.Config{
+	cfg := dhtstore.Config{
 		Listen:       listen,
 		Bootstrap:    boot,
 		Dir:          dir,
@@ -65,14 +66,26 @@ func (c *serveCommand) openFederation(dir string, log *slog.Logger, listeners []
 		ReadOnly:   len(c.NodeURL) == 0,
 		PacketRate: c.dhtRate(),
 		Log:        log,
-	})
+	}
+	var guess *federation.Guess
+	if c.guesses() {
+		if guess, f.tls, err = c.guess(dir); err != nil {
+			return nil, err
+		}
+	}
+	f.dht, err = dhtstore.New(cfg)
+	if err != nil && guess != nil && len(c.DHTListen) == 0 {
+		// Nobody chose that port, and any other does.
+		cfg.Listen = []string{":0"}
+		f.dht, err = dhtstore.New(cfg)
+	}
 	if err != nil {
 		return nil, listenError("--dht-listen", strings.Join(listen, ", "), err)
 	}
 	f.cfg = federation.Config{
 		Key: key, Network: network,
-		Watcher: f.watcher, Directory: recordKeeper{f.dht, ownRecordFile(dir)},
-		URLs: parseURLs(c.NodeURL, c.AllowPrivate), Seeds: parseURLs(c.Seed, c.AllowPrivate),
+		Watcher: f.watcher, Directory: directory{f.dht, ownRecordFile(dir)},
+		URLs: parseURLs(c.NodeURL, c.AllowPrivate), Guess: guess, Seeds: parseURLs(c.Seed, c.AllowPrivate),
 		AllowPrivate: c.AllowPrivate, NoRendezvous: c.NoRendezvous,
 		Nodes:  f.nodes,
 		Own:    addrs(listeners),
@@ -82,25 +95,9 @@ func (c *serveCommand) openFederation(dir string, log *slog.Logger, listeners []
 	return f, nil
 }
 
-// recordKeeper is a directory that keeps the node's own record in a file, for
-// the id command, which must not have to ask the node.
-type recordKeeper struct {
-	federation.Directory
-	file federation.FileStore
-}
-
 // ownRecordFile is where a node's own record is kept.
 func ownRecordFile(dir string) federation.FileStore {
 	return federation.FileStore{Path: filepath.Join(dir, "record.json")}
-}
-
-// Publish implements federation.Directory.
-func (k recordKeeper) Publish(ctx context.Context, item federation.Item) error {
-	signed := record.Signed{Key: record.Key(item.Key), Seq: item.Seq, Sig: item.Sig, Value: item.Value}
-	if err := k.file.Save([]federation.Saved{{Record: signed, FirstSeen: time.Now()}}); err != nil {
-		return err
-	}
-	return k.Directory.Publish(ctx, item)
 }
 
 // join makes the federation of a tracker.
@@ -143,17 +140,10 @@ func (f *federated) linkPaths() []string {
 
 // describe says how far federation got, which at the start is what it will
 // try, and what would get it further.
-func (f *federated) describe() string {
+func (c *serveCommand) describeFederation(f *federated) string {
 	key := hex.EncodeToString(f.cfg.Key.Public().(ed25519.PublicKey)[:4])
 	dht := fmt.Sprintf("DHT on UDP %s, bootstrap %s", localAddrs(f.dht), f.boot)
-	if len(f.cfg.URLs) == 0 {
-		return fmt.Sprintf("node %s is a leaf: it dials other nodes, and none can dial it. To be reachable, make a public wss:// URL lead here and give it with --node-url. %s", key, dht)
-	}
-	var list []string
-	for _, u := range f.cfg.URLs {
-		list = append(list, u.String())
-	}
-	return fmt.Sprintf("node %s is reachable at %s; %s", key, strings.Join(list, ", "), dht)
+	return fmt.Sprintf("node %s is %s. %s", key, c.describePlace(f.node.Place()), dht)
 }
 
 // announceFirstLink prints one line when another node is found.
@@ -189,7 +179,7 @@ func (c *serveCommand) dhtListen(listeners []net.Listener) []string {
 	switch {
 	case len(c.DHTListen) > 0:
 		return c.DHTListen
-	case len(c.NodeURL) == 0:
+	case c.Leaf || len(c.NodeURL) == 0 && !c.guesses():
 		return []string{":0"}
 	}
 	if port := addrs(listeners)[0].Port(); port >= lowest {

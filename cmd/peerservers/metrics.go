@@ -241,7 +241,7 @@ func (c *collector) addFederation() {
 			{"rejoin", f.Rejoins}, {"publish_failed", f.PublishFailed}, {"saved_stale", f.SavedStale},
 			{"watcher_overflow", f.WatcherOverflows}, {"sighting", f.Mesh.Sightings}, {"resolve", f.Mesh.Resolves},
 			{"resolve_silent", f.Mesh.ResolvesSilent}, {"resolve_bad", f.Mesh.ResolvesBad}, {"fetch", f.Mesh.Fetches},
-			{"dial", f.Mesh.Dials}, {"join", f.Mesh.Joins}, {"leave", f.Mesh.Leaves}, {"rendezvous", f.Mesh.Rendezvous},
+			{"dial", f.Mesh.Dials}, {"guess_dialled", f.Mesh.Guesses}, {"guess_probed", f.Mesh.Probes}, {"join", f.Mesh.Joins}, {"leave", f.Mesh.Leaves}, {"rendezvous", f.Mesh.Rendezvous},
 			{"search_failed", f.Mesh.SearchesFailed}, {"self", f.Mesh.Self}, {"node_barred", f.Mesh.Barred},
 			{"filter", f.Mesh.Filters}, {"filter_hit", f.Mesh.Hits}, {"swarm_named", f.Mesh.Names}, {"name_known", f.Mesh.Named},
 		} {

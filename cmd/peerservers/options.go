@@ -46,8 +46,9 @@ type serveCommand struct {
 	Compress      int           `group:"clients" placeholder:"BYTES" help:"Compress messages of at least so many bytes for clients that offer permessage-deflate; 0 is never (the default)."`
 	Path          []string      `group:"clients" placeholder:"/PATH" help:"Take clients on this path only, instead of on all; /PATH/{token} takes the last element as the client's token. Repeatable."`
 
-	NodeURL           []string `group:"federation" name:"node-url" placeholder:"URL" help:"The wss:// URL at which other nodes reach this one; without it this node is a leaf, which only dials out. Repeatable, up to 4."`
-	DHTListen         []string `group:"federation" name:"dht-listen" placeholder:"HOST:PORT" help:"UDP address for the DHT, one of IPv4 and one of IPv6; :PORT is IPv4, and IPv6 if this machine has an address there. By default a leaf takes any port, another node the number of its first --listen if that is at least 1024, else 8000. Repeatable."`
+	NodeURL           []string `group:"federation" name:"node-url" placeholder:"URL" help:"The wss:// URL at which other nodes reach this one; without it the node finds out at which address others reach it, if any. Repeatable, up to 4."`
+	Leaf              bool     `group:"federation" help:"Only dial out: do not look for an address at which others could reach this node."`
+	DHTListen         []string `group:"federation" name:"dht-listen" placeholder:"HOST:PORT" help:"UDP address for the DHT, one of IPv4 and one of IPv6; :PORT is IPv4, and IPv6 if this machine has an address there. By default the number of the first --listen if that is at least 1024, else 8000; any for a leaf. Repeatable."`
 	DHTBootstrap      []string `group:"federation" name:"dht-bootstrap" placeholder:"HOST:PORT" help:"A DHT node to start from, instead of the public ones. Repeatable."`
 	DHTRate           int      `group:"federation" name:"dht-rate" placeholder:"N" help:"DHT queries sent per second, at most (default 40, with --allow-private 250; up to 250)."`
 	Seed              []string `group:"federation" placeholder:"URL" help:"The URL of a node to link with whatever the DHT says. Repeatable."`
@@ -132,6 +133,9 @@ func (c *serveCommand) validateFederation() error {
 	}
 	var errs []error
 	add := func(err error) { errs = append(errs, err) }
+	if c.Leaf && len(c.NodeURL) > 0 {
+		add(wrong("--leaf", "", "leave it out, or --node-url", "a leaf has no URL"))
+	}
 	if n := len(c.NodeURL); n > record.MaxURLs {
 		add(wrong("--node-url", "", fmt.Sprintf("give up to %d", record.MaxURLs), "%d of them do not fit a node record", n))
 	}

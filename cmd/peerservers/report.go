@@ -70,6 +70,8 @@ func (r *report) print(out io.Writer) {
 	at := strings.Join(r.URLs, ", ")
 	if r.Leaf {
 		at = "a leaf: " + r.Why
+	} else if r.Why != "" {
+		at += " (a guess: " + r.Why + ")"
 	}
 	fmt.Fprintf(out, "  %s\n", at)
 	fmt.Fprintf(out, "  up %s; %d swarms, %d of them without a peer elsewhere; %d nodes known, %d linked\n",

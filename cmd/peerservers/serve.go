@@ -107,7 +107,7 @@ func (c *serveCommand) Run(ctx context.Context, con *console) error {
 		con.printf("federation: off (--no-federation)")
 		close(linked)
 	} else {
-		con.printf("federation: %s", fed.describe())
+		con.printf("federation: %s", c.describeFederation(fed))
 		parts.Go(func() { fed.announceFirstLink(linking, con) })
 		go func() {
 			defer close(linked)
@@ -172,6 +172,10 @@ func (c *serveCommand) newServer(con *console, tr *tracker.Tracker, policy *acce
 		cfg.TLS, cfg.Pages = certs.config(), certs
 	}
 	if fed != nil {
+		if fed.tls != nil {
+			cfg.TLS = fed.tls
+		}
+		cfg.Note = func() string { return "Its node in the federation is " + fed.node.Place().String() + "." }
 		for _, path := range fed.linkPaths() {
 			cfg.Protocols = append(cfg.Protocols, wsserver.Protocol{
 				Path: path, Name: federation.Subprotocol, Handler: fed.node.AcceptLink,

@@ -248,7 +248,9 @@ func TestDHTListen(t *testing.T) {
 		port int
 		want string
 	}{
-		{serveCommand{}, 8001, ":0"},
+		{serveCommand{}, 8001, ":8001"},
+		{serveCommand{Leaf: true}, 8001, ":0"},
+		{serveCommand{ACME: []string{"example.org"}}, 443, ":0"},
 		{serveCommand{NodeURL: []string{"wss://example.org"}}, 8001, ":8001"},
 		{serveCommand{NodeURL: []string{"wss://example.org"}}, 443, ":8000"},
 		{serveCommand{NodeURL: []string{"wss://example.org"}, DHTListen: []string{"127.0.0.1:7"}}, 443, "127.0.0.1:7"},

@@ -122,3 +122,18 @@ func (h *Host) nft(rules string) {
 	}
 	h.Run("nft", "-f", file)
 }
+
+// Firewall lets nothing into the host but answers to what it sends, and what
+// comes over loopback.
+func (h *Host) Firewall() {
+	h.tb.Helper()
+	h.nft(`
+table inet wall {
+	chain input {
+		type filter hook input priority filter; policy drop
+		iifname "lo" accept
+		ct state established,related accept
+	}
+}
+`)
+}

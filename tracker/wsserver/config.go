@@ -52,6 +52,8 @@ type Config struct {
 	// Pages gets the requests that are neither for a WebSocket nor for one of
 	// the server's own pages. (404)
 	Pages http.Handler
+	// Note is one more sentence for the page at /. Nil: none.
+	Note func() string
 	// Paths, unless empty, are the only paths on which clients may connect.
 	// One that ends in "/{token}" matches any last element, which becomes
 	// the connection's token for access rules. (any path)

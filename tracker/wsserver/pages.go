@@ -92,9 +92,13 @@ func (s *Server) home(w http.ResponseWriter, r *http.Request) {
 	if len(s.cfg.Paths) > 0 {
 		path = s.cfg.Paths[0]
 	}
+	note := ""
+	if s.cfg.Note != nil {
+		note = s.cfg.Note()
+	}
 	sum := s.summarise()
 	s.render(w, homeTemplate(), map[string]any{
-		"URL": scheme + "://" + r.Host + path, "Swarms": sum.swarms, "Peers": sum.peers,
+		"URL": scheme + "://" + r.Host + path, "Swarms": sum.swarms, "Peers": sum.peers, "Note": note,
 	})
 }
 
@@ -121,7 +125,8 @@ func homeTemplate() *template.Template {
 <p>This server introduces WebTorrent clients to each other. To use it, add this tracker to a torrent:</p>
 <p><code>{{.URL}}</code></p>
 <p>It now knows {{.Swarms}} swarms with {{.Peers}} peers. More numbers: <a href="/stats">/stats</a>.</p>
-<p>It runs <a href="https://github.com/draeder/peerservers">peerservers</a>.</p>
+{{with .Note}}<p>{{.}}</p>
+{{end}}<p>It runs <a href="https://github.com/draeder/peerservers">peerservers</a>.</p>
 </html>
 `))
 }
