@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -8,9 +9,16 @@ import (
 	"github.com/draeder/peerservers/tracker/swarm"
 )
 
-// nodeLinger is how long a node without a link is remembered: for as long as
-// an offer that it relayed, or was given, may still be answered.
-const nodeLinger = 150 * time.Second
+const (
+	// nodeLinger is how long a node without a link is remembered: for as long as
+	// an offer that it relayed, or was given, may still be answered.
+	nodeLinger = 150 * time.Second
+	// provenLinger is how long if it is proven, unless there are too many: to
+	// prove itself again would take it a while, which a link that was lost is
+	// no reason for. Who is not proven gains as much by another key.
+	provenLinger = time.Hour
+	maxLingering = 4096
+)
 
 // NodeKey is a federated node's public key, which the federation has verified.
 type NodeKey [32]byte
@@ -22,6 +30,8 @@ type NodeInfo struct {
 	Group string
 	// FirstSeen is when the key was first met.
 	FirstSeen time.Time
+	// Trusted: somebody vouches for it, so that it is proven whatever it does.
+	Trusted bool
 }
 
 // NodeJoin is a node's part in a swarm. It is whole state: sent again, it is
@@ -44,12 +54,38 @@ type NodeSession struct {
 	owner     atomic.Uint32            // what tables know it as; 0: forgotten
 	link      atomic.Pointer[nodeLink] // nil without one; changed under mu
 
+	deeds deeds
+
 	mu       sync.Mutex
 	detached time.Duration // since when it has had no link
 	// joined are the swarms to leave when the link goes. An entry is stale
 	// once the last local member has left; see trim.
 	joined  map[string]struct{}
 	trimmed int // entries after the last trim
+}
+
+// deeds is what a node did, in the tables of all shards.
+type deeds struct {
+	trusted bool
+	mu      sync.Mutex // taken with a shard's lock held, and none after it
+	record  swarm.Record
+}
+
+// Note implements swarm.Reputation.
+func (d *deeds) Note(now time.Duration, deed swarm.Deed, pair uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.record.Note(now, deed, pair)
+}
+
+// Trust implements swarm.Reputation.
+func (d *deeds) Trust(now time.Duration) swarm.Trust {
+	if d.trusted {
+		return swarm.Trust{Met: true, Proven: true, Receivers: math.MaxInt32}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.record.Trust(now)
 }
 
 // nodeLink is the link in use, with what is known of the node over it.
@@ -68,7 +104,7 @@ func (t *Tracker) OpenNode(key NodeKey, info NodeInfo) *NodeSession {
 	if n == nil {
 		n = &NodeSession{
 			t: t, key: key, detached: t.now(),
-			firstSeen: info.FirstSeen.Sub(t.epoch), joined: make(map[string]struct{}),
+			firstSeen: info.FirstSeen.Sub(t.epoch), deeds: deeds{trusted: info.Trusted}, joined: make(map[string]struct{}),
 		}
 		t.remember(n)
 	}
@@ -94,15 +130,19 @@ func (t *Tracker) remember(n *NodeSession) {
 }
 
 // forgetNodes drops the sessions of nodes that have been without a link for
-// longer than any offer can be answered.
+// longer than they are remembered.
 func (t *Tracker) forgetNodes() {
 	now := t.now()
 	t.nodesMu.Lock()
 	defer t.nodesMu.Unlock()
 	for o, n := range t.numbers {
 		n.mu.Lock()
-		gone := n.link.Load() == nil && now-n.detached > nodeLinger
+		idle := time.Duration(0)
+		if n.link.Load() == nil {
+			idle = now - n.detached
+		}
 		n.mu.Unlock()
+		gone := idle > provenLinger || idle > nodeLinger && (len(t.numbers) > maxLingering || !n.deeds.Trust(now).Proven)
 		if !gone {
 			continue
 		}
@@ -113,6 +153,9 @@ func (t *Tracker) forgetNodes() {
 		}
 	}
 }
+
+// Trust is what the node's deeds say of it.
+func (n *NodeSession) Trust() swarm.Trust { return n.deeds.Trust(n.t.now()) }
 
 // number is what tables know the node as.
 func (n *NodeSession) number() swarm.Owner { return swarm.Owner(n.owner.Load()) }
@@ -172,7 +215,7 @@ func (n *NodeSession) Join(j NodeJoin) bool {
 	w.join = swarm.NodeJoin{
 		InfoHash: j.InfoHash, Complete: j.Complete, Incomplete: j.Incomplete,
 		Tagged: j.Tagged, TagKey: j.TagKey, CompleteTags: j.CompleteTags, IncompleteTags: j.IncompleteTags,
-		Group: l.group, FirstSeen: n.firstSeen, Hold: j.Hold,
+		Group: l.group, FirstSeen: n.firstSeen, Reputation: &n.deeds, Hold: j.Hold,
 	}
 	sh := n.t.shard(j.InfoHash)
 	var out swarm.Outcome

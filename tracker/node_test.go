@@ -140,6 +140,41 @@ func TestLedgerSurvivesTheLink(t *testing.T) {
 	})
 }
 
+// What a node did in the swarms of one shard is known in those of others, and
+// for a while after its link is gone.
+func TestDeedsOfANode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		trk := newTracker(t, func(c *Config) { c.Shards = 16 })
+		done := make(chan struct{})
+		ctx := t.Context()
+		go func() { trk.Run(ctx); close(done) }()
+		n := trk.OpenNode(NodeKey{1}, NodeInfo{})
+		link := new(fakeNode)
+		n.Attach(link, "")
+		for i := range 8 {
+			a := open(trk, Client{})
+			h, far := hash[:19]+string(rune('a'+i)), pid("far")
+			a.join(t, h, pid("a"))
+			n.Join(joinMsg(h, 3))
+			if want := (swarm.Trust{Met: i > 0, Proven: i > 0}); n.Trust().Met != want.Met || n.Trust().Proven != want.Proven {
+				t.Fatalf("after %d swarms: %+v", i, n.Trust())
+			}
+			n.Offers([]byte(h), []byte(far), []swarm.Offer{offer("n")})
+			a.answer(h, pid("a"), far, "n")
+		}
+		before := n.Trust()
+		n.Detach(link)
+		time.Sleep(provenLinger - time.Minute)
+		if got := trk.OpenNode(NodeKey{1}, NodeInfo{}); got != n || got.Trust().Receivers < before.Receivers/2 {
+			t.Errorf("a good name was forgotten: %+v, was %+v", got.Trust(), before)
+		}
+		time.Sleep(2 * time.Minute)
+		if trk.OpenNode(NodeKey{1}, NodeInfo{}).Trust().Proven {
+			t.Error("it is remembered for ever")
+		}
+	})
+}
+
 // A node's index forgets swarms that are gone, however many come and go.
 func TestNodeIndexIsBounded(t *testing.T) {
 	trk := newTracker(t, nil)

@@ -191,6 +191,11 @@ func (c *client) Deliver(m *wire.Message) {
 		c.timer++
 		w.queue.push(w.now+time.Duration(m.Interval)*time.Second, c, pack(doAnnounce, 0, c.timer))
 	case wire.KindOffer:
+		if string(m.Payload) == junk { // a browser's setRemoteDescription fails: there is no answer
+			w.count.offered++
+			w.count.offeredFake++
+			return
+		}
 		w.queue.push(w.now+c.wire, c, pack(doOffered, parseOffer(m.OfferID), parsePeer(m.PeerID)))
 	case wire.KindAnswer:
 		w.queue.push(w.now+c.wire, c, pack(doAnswered, parseOffer(m.OfferID), parsePeer(m.PeerID)))

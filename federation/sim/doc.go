@@ -24,7 +24,10 @@
 //     the node's budget; replies carry a part of a long list.
 //   - Clients: as the reference client behaves, one swarm and one connection
 //     each. An introduction counts when an answer reaches the client that made
-//     the offer while both want the connection, once for each pair.
+//     the offer while both want the connection, once for each pair. What is no
+//     description they do not answer, and an answer that is none, or of nobody,
+//     costs them a place for a while.
+//   - Attackers: links, and what they say over them; see hostile.go.
 //
 // # What is not
 //

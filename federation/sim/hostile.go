@@ -2,6 +2,7 @@ package sim
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/draeder/peerservers/federation/derive"
@@ -12,6 +13,9 @@ import (
 	"github.com/draeder/peerservers/tracker/wire"
 )
 
+// junk is a description that no browser accepts.
+const junk = `{"sdp":"x"}`
+
 // way is how a hostile node goes about it.
 type way uint8
 
@@ -21,7 +25,7 @@ const (
 	flooder             // sends offers of peers that do not exist
 	hole                // claims a few peers, and takes their offers
 	garbager            // claims a few peers, and answers for them what is no answer
-	ways
+	mimic               // claims a few peers, and offers and answers for them what a browser accepts
 )
 
 const (
@@ -35,6 +39,9 @@ const (
 	// garbageAfter is how soon a garbager answers.
 	garbageAfter = 300 * time.Millisecond
 	againAfter   = 25 * time.Minute
+	// mimicEvery is how often a mimic sends two offers on each link.
+	mimicEvery, mimicFreshEvery = 3 * time.Second, 15 * time.Second
+	claims                      = 10
 )
 
 // hostile is a node that is none of ours: it has no tracker and no mesh, only
@@ -107,7 +114,7 @@ func (h *hostile) met(l *link) {
 	for _, s := range h.swarms {
 		h.join(l, []byte(s.name))
 	}
-	if h.way == flooder && len(h.swarms) > 0 {
+	if (h.way == flooder || h.way == mimic) && len(h.swarms) > 0 {
 		h.flood(l)
 	}
 }
@@ -122,7 +129,7 @@ func (h *hostile) join(l *link, infoHash []byte) {
 		l.said = make(map[string]bool)
 	}
 	l.said[string(infoHash)] = true
-	j := frame.Join{InfoHash: infoHash, Complete: 3, Incomplete: 7}
+	j := frame.Join{InfoHash: infoHash, Complete: 3, Incomplete: claims - 3}
 	if h.way == liar {
 		j.Complete, j.Incomplete = 500_000, 500_000
 	}
@@ -137,26 +144,38 @@ func (h *hostile) flood(l *link) {
 		return
 	}
 	h.invent++
-	var peer, id []byte
-	peer = appendPeer(peer, h.peer())
-	offers := make([]frame.Offer, frame.DefaultLimits().MaxOffers)
-	for i := range offers {
-		from := len(id)
-		id = append(appendOffer(append(id, '"'), offerAt(w.now, i)), '"')
-		offers[i] = frame.Offer{ID: id[from:len(id):len(id)], Payload: []byte(`{"sdp":"x"}`)}
-	}
-	s := h.swarms[w.rng.IntN(len(h.swarms))]
-	w.scratch = frame.AppendOffers(w.scratch[:0], &frame.Offers{InfoHash: []byte(s.name), PeerID: peer, Offers: offers})
-	l.send(frame.KindOffers, w.scratch)
-	pause := floodEvery
+	n, payload, pause := frame.DefaultLimits().MaxOffers, junk, floodEvery
 	if h.fresh {
 		pause = floodFreshEvery
 	}
+	s := h.swarms[w.rng.IntN(len(h.swarms))]
+	peer := appendPeer(nil, h.peer(s.name))
+	if h.way == mimic {
+		n, payload, pause = 2, `{"sdp":"o"}`, mimicEvery
+		if h.fresh {
+			pause = mimicFreshEvery
+		}
+	}
+	var id []byte
+	offers := make([]frame.Offer, n)
+	for i := range offers {
+		from := len(id)
+		id = append(appendOffer(append(id, '"'), offerAt(w.now, i)), '"')
+		offers[i] = frame.Offer{ID: id[from:len(id):len(id)], Payload: []byte(payload)}
+	}
+	w.scratch = frame.AppendOffers(w.scratch[:0], &frame.Offers{InfoHash: []byte(s.name), PeerID: peer, Offers: offers})
+	l.send(frame.KindOffers, w.scratch)
 	w.after(pause, func() { h.flood(l) })
 }
 
-// peer is one that the node made up.
-func (h *hostile) peer() uint32 {
+// peer is one that the node made up. A mimic has no more of them than it claims,
+// and others every ten minutes.
+func (h *hostile) peer(infoHash string) uint32 {
+	if h.way == mimic {
+		at, _ := strconv.Atoi(infoHash[len("swarm"):])
+		who := uint32(at%1000*claims+h.n.w.rng.IntN(claims))*10 + uint32(h.n.w.now/(10*time.Minute))%10
+		return fake | (uint32(h.n.id)*100_000+who)%900_000_000
+	}
 	return fake | (uint32(h.n.id)*50_000+h.invent%50_000)%900_000_000
 }
 
@@ -175,7 +194,7 @@ func (h *hostile) take(l *link, b []byte) {
 			h.join(l, w.frame.Join.InfoHash)
 		}
 	case frame.KindOffers:
-		if h.way == garbager {
+		if h.way == garbager || h.way == mimic {
 			h.answer(l, &w.frame.Offers)
 		}
 	case frame.KindBye:
@@ -185,12 +204,15 @@ func (h *hostile) take(l *link, b []byte) {
 
 // answer answers each offer with what leads nowhere.
 func (h *hostile) answer(l *link, m *frame.Offers) {
-	w := h.n.w
+	w, payload := h.n.w, junk
+	if h.way == mimic {
+		payload = `{"sdp":"a"}`
+	}
 	for _, o := range m.Offers {
 		h.invent++
 		a := frame.AppendAnswer(nil, &frame.Answer{
-			InfoHash: m.InfoHash, ToPeerID: m.PeerID, PeerID: appendPeer(nil, h.peer()),
-			OfferID: o.ID, Payload: []byte(`{"sdp":"x"}`),
+			InfoHash: m.InfoHash, ToPeerID: m.PeerID, PeerID: appendPeer(nil, h.peer(string(m.InfoHash))),
+			OfferID: o.ID, Payload: []byte(payload),
 		})
 		w.after(garbageAfter, func() {
 			if !l.closed {

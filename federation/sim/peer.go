@@ -45,7 +45,7 @@ type membership struct {
 func newPeer(n *node, key mesh.Key) *peer {
 	return &peer{
 		n: n, key: key, shared: make(map[string]*membership),
-		session: n.tracker.OpenNode(tracker.NodeKey(key), tracker.NodeInfo{FirstSeen: n.firstSeen(key)}),
+		session: n.tracker.OpenNode(tracker.NodeKey(key), tracker.NodeInfo{FirstSeen: n.firstSeen(key), Trusted: n.w.cfg.Switches.NoTrust}),
 	}
 }
 

@@ -29,6 +29,7 @@ func Scenarios() []Scenario {
 		{"one_swarm", OneSwarm},
 		{"late", Late},
 		{"siege", Siege},
+		{"mimic", Mimic},
 		{"partition", Partition},
 		{"dht_gone", DHTGone},
 		{"restart", Restart},

@@ -27,7 +27,8 @@ type Switches struct {
 	// NoRetries: of each swarm only the first search is made, and a node that
 	// was dialled in vain, or whose link was lost, is not dialled again.
 	NoRetries bool
-	// NoTrust: neither prefixes nor age nor quotas limit what other nodes get.
+	// NoTrust: neither prefixes nor age nor quotas limit what other nodes get,
+	// and all are taken for good ones, whatever they do.
 	NoTrust bool
 }
 

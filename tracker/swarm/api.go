@@ -72,6 +72,9 @@ type NodeJoin struct {
 	Group string
 	// FirstSeen is when the node's key was first met; may be negative.
 	FirstSeen time.Duration
+	// Reputation is what is known of the node in all its swarms. Nil: nothing,
+	// and what it does here is known here only.
+	Reputation Reputation
 	// Hold is how long parked offers for the peers that this join brings wait
 	// for those peers' own offers, which may be on their way: see parked.go.
 	Hold time.Duration

@@ -11,6 +11,9 @@ func TestNodeOffersAreMetered(t *testing.T) {
 	w := newWorld(t, Config{})
 	w.announce("A", "H", "p")
 	w.join("N", "H", 0, 1)
+	w.prove("N", "H")
+	w.now += 15 * second
+	w.c("A")
 	placed := func(tries int) (n int) {
 		for i := range tries {
 			w.nodeOffers("N", "H", fmt.Sprint("q", i), fmt.Sprint("o", i))
@@ -43,6 +46,44 @@ func TestNodeOffersAreMetered(t *testing.T) {
 	w.nodeOffers("N", "H", "q", ids...)
 	if w.oc.Offers != 20 || w.to(EffectNodeRefused)["N"] != 5 || len(w.to(EffectOffer)) != 20 {
 		t.Fatal(w.oc, w.to(EffectOffer))
+	}
+}
+
+// Those whom nobody was seen to meet have a quota together, which each has its
+// part of; who was met has one of its own.
+func TestStrangersOffersAreMetered(t *testing.T) {
+	w := crowd(t, 30)
+	for i := range 20 {
+		w.join(fmt.Sprint("N", i), "H", 0, 1_000_000)
+	}
+	w.join("good", "H", 0, 30)
+	w.meet("good", "H", 1)
+	w.now += refillStranger
+	flood := func() (n int) {
+		for i := range 20 {
+			for k := range 10 {
+				w.serial++
+				w.nodeOffers(fmt.Sprint("N", i), "H", fmt.Sprint("q", w.serial), fmt.Sprint("o", k))
+				n += w.oc.Offers
+			}
+		}
+		return n
+	}
+	const most = (strangersSwarm + 30*strangersMember) / 20 * 20
+	if n := flood(); n != most {
+		t.Fatalf("%d offers of strangers at once, want %d", n, most)
+	}
+	if n := flood(); n != 0 {
+		t.Fatalf("%d more", n)
+	}
+	w.now += refillStranger / 2
+	if n := flood(); n < most/2 || n > most*3/4 {
+		t.Fatalf("%d after half of the time", n)
+	}
+	for i := range 30 {
+		if w.nodeOffers("good", "H", fmt.Sprint("friend", i), fmt.Sprint("f", i)); w.oc.Offers != 1 {
+			t.Fatal("strangers use up what others may send")
+		}
 	}
 }
 

@@ -18,11 +18,11 @@ func (t *Table) checkNodes(x *extension) error {
 		}
 		complete += nd.complete
 		incomplete += nd.incomplete
-		if nd.credit < 0 || nd.credit > creditMax || nd.proven != (nd.credit > 0) {
-			return fmt.Errorf("a node has credit %d, proven %v", nd.credit, nd.proven)
+		if nd.credit < 0 || nd.credit > creditMax || nd.trust.Proven && nd.credit == 0 {
+			return fmt.Errorf("a node has credit %d, proven %v", nd.credit, nd.trust.Proven)
 		}
 		limit := claimUnproven
-		if nd.proven {
+		if nd.trust.Proven {
 			limit = claimProven
 		}
 		if n := nd.complete + nd.incomplete; n < 0 || n > limit || !nd.draws && n > 0 {

@@ -71,7 +71,7 @@ func (t *Table) retract(s *swarm) {
 }
 
 // tidy ends an extension that is not needed any more. Nodes that left are
-// remembered for as long as their buckets would take to fill, and what the
+// remembered for a while, and what the
 // unproven owe together is not forgotten sooner.
 func (t *Table) tidy(now time.Duration, s *swarm) {
 	x := t.ext(s)
@@ -79,7 +79,7 @@ func (t *Table) tidy(now time.Duration, s *swarm) {
 		return
 	}
 	for i := range x.departed {
-		if now-x.departed[i].at < refill {
+		if now-x.departed[i].at < rememberLeft {
 			return
 		}
 	}

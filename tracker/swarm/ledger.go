@@ -46,7 +46,7 @@ type sent struct {
 	origin  Owner  // the node that relayed it; zero: a local member
 	count   uint8  // times it was handed on and not yet answered
 	redrawn bool   // a node had refused it before
-	paid    bool   // with the credit of the node it went to
+	owed    bool   // by the node it went to: see trust.go
 }
 
 func (l *ledger) init(window time.Duration, max int) {

@@ -1,5 +1,7 @@
 package swarm
 
+import "time"
+
 // Structural limits. Keys are free and nobody can verify what a node claims
 // or answers, so what a node may draw is limited by what it is, whatever it
 // says: each key and each address prefix gets at most half, all unproven
@@ -67,8 +69,11 @@ func (c *seat) open(x *extension) bool {
 	nd := c.node
 	return c.left > 0 && nd.given < nd.limit &&
 		(nd.group == nil || nd.group.given < nd.group.limit) &&
-		(nd.proven || x.unproven.given < x.unproven.limit)
+		(nd.trust.Proven || x.unproven.given < x.unproven.limit)
 }
+
+// weight is how many receivers it has in a draw: no more than were seen of it.
+func (c *seat) weight() int { return min(c.left, c.node.trust.Receivers) }
 
 func (c *seat) take(x *extension) {
 	c.left--
@@ -77,7 +82,7 @@ func (c *seat) take(x *extension) {
 	if c.node.group != nil {
 		c.node.group.given++
 	}
-	if !c.node.proven {
+	if !c.node.trust.Proven {
 		x.unproven.given++
 	}
 }
@@ -85,7 +90,7 @@ func (c *seat) take(x *extension) {
 // seat finds the nodes that may take offers of a peer, and opens the accounts.
 // A node where the offerer is a member as well is left out: he announces
 // there himself.
-func (t *Table) seat(x *extension, self []byte, except Owner, local, n int) {
+func (t *Table) seat(now time.Duration, x *extension, self []byte, except Owner, local, n int) {
 	t.seats = t.seats[:0]
 	if x == nil || x.remoteComplete+x.remoteIncomplete == 0 {
 		return
@@ -96,6 +101,7 @@ func (t *Table) seat(x *extension, self []byte, except Owner, local, n int) {
 	proven, all := 0, 0
 	for _, nd := range x.nodes {
 		weight := nd.complete + nd.incomplete
+		t.assess(now, x, nd)
 		if weight == 0 || nd.owner == except || nd.has(self) {
 			continue
 		}
@@ -104,7 +110,7 @@ func (t *Table) seat(x *extension, self []byte, except Owner, local, n int) {
 		if nd.group != nil {
 			nd.group.all += weight
 		}
-		if nd.proven {
+		if nd.trust.Proven {
 			proven += weight
 			if nd.group != nil {
 				nd.group.proven += weight
@@ -114,7 +120,7 @@ func (t *Table) seat(x *extension, self []byte, except Owner, local, n int) {
 	for i := range t.seats {
 		nd := t.seats[i].node
 		outside := local + all
-		if nd.proven {
+		if nd.trust.Proven {
 			outside = local + proven
 		}
 		nd.begin(n, outside-t.seats[i].left, shareGroup, burstGroup, t.rng.Float64())
@@ -143,7 +149,7 @@ func (t *Table) settle(x *extension) {
 	for i := range t.seats {
 		nd := t.seats[i].node
 		nd.end()
-		unproven = unproven || !nd.proven
+		unproven = unproven || !nd.trust.Proven
 	}
 	for _, g := range x.groups {
 		if g.all > 0 {

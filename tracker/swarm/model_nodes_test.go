@@ -2,9 +2,12 @@ package swarm
 
 import (
 	"bytes"
+	"slices"
+	"time"
 )
 
 func (m *model) join(node *conn, h string, j *NodeJoin, tags map[string]bool) {
+	j.Reputation = m.deeds(node)
 	out, _ := m.tb.NodeJoin(m.now, node, j, nil)
 	s := m.swms[h]
 	if s == nil {
@@ -15,7 +18,10 @@ func (m *model) join(node *conn, h string, j *NodeJoin, tags map[string]bool) {
 	}
 	nd := s.nodes[node]
 	if nd == nil {
-		nd = &mnode{}
+		nd = &mnode{credit: creditMax}
+		if l, ok := s.left[node]; ok && m.now-l.at < rememberLeft {
+			nd.credit = l.credit
+		}
 		s.nodes[node] = nd
 	}
 	c, i := m.weight(s, nd)
@@ -37,8 +43,8 @@ func (m *model) join(node *conn, h string, j *NodeJoin, tags map[string]bool) {
 		if per[string(e.PeerID)]++; per[string(e.PeerID)] > peers {
 			m.fail("more offers of one peer than there are new peers")
 		}
-		m.send(msent{to: node, hash: h, from: string(e.PeerID), key: string(e.Offer.Key), payload: string(e.Offer.Payload)})
-		m.gave(h, node)
+		m.send(msent{to: node, hash: h, from: string(e.PeerID), key: string(e.Offer.Key), payload: string(e.Offer.Payload), owed: x.fresh})
+		m.gave(h, node, x.fresh)
 		m.did["flushed"]++
 	}
 	for p, x := range s.members {
@@ -112,7 +118,9 @@ func (m *model) nodeAnswer(node *conn, h, p, to, key string) {
 	if s.members[to] != nil {
 		want = 1
 		if nd := s.nodes[node]; nd != nil {
-			nd.credit = min(64, nd.credit+16)
+			if m.noted(node, DeedAnswered, h, p, to) {
+				nd.credit = min(64, nd.credit+16)
+			}
 		}
 		m.did["answered by node"]++
 	}
@@ -121,8 +129,8 @@ func (m *model) nodeAnswer(node *conn, h, p, to, key string) {
 	}
 }
 
-func (m *model) nodeRefused(node *conn, h, p string, o Offer) {
-	out, _ := m.tb.NodeRefused(m.now, node, []byte(h), []byte(p), o, RefuseNoPeer, nil)
+func (m *model) nodeRefused(node *conn, h, p string, o Offer, why RefuseReason) {
+	out, _ := m.tb.NodeRefused(m.now, node, []byte(h), []byte(p), o, why, nil)
 	i := m.find(node, h, p, string(o.Key))
 	if i < 0 || m.sent[i].payload != string(o.Payload) {
 		if len(out) != 0 {
@@ -133,6 +141,10 @@ func (m *model) nodeRefused(node *conn, h, p string, o Offer) {
 	x := m.sent[i]
 	m.spend(i)
 	s := m.swms[h]
+	if s != nil && s.nodes[node] != nil && x.owed && why == RefuseLocalPeer {
+		s.nodes[node].credit = min(creditMax, s.nodes[node].credit+1)
+		m.noted(node, DeedExcused, "")
+	}
 	if s == nil || s.members[p] == nil || x.redrawn {
 		if len(out) != 0 {
 			m.fail("an offer was drawn again")
@@ -147,9 +159,67 @@ func (m *model) nodeRefused(node *conn, h, p string, o Offer) {
 			m.fail("%s is no second receiver", text(&e))
 		}
 		if e.Kind == EffectNodeOffer {
-			m.gave(h, e.To)
+			m.gave(h, e.To, false)
 		}
 		m.send(msent{to: e.To, hash: h, from: p, key: string(o.Key), payload: string(o.Payload), redrawn: true})
 		m.did["redrawn"]++
 	}
+}
+
+// mdeeds is what is known of a node: what the table noted, and what the model
+// says that it should have. What it makes of that is chance, so that nodes of all
+// kinds are met with.
+type mdeeds struct {
+	m         *model
+	got, want []mdeed
+	counted   map[uint64]bool
+	expected  map[mpair]bool
+}
+
+type mdeed struct {
+	deed   Deed
+	counts bool
+}
+
+// mpair is two peers of a swarm, in order.
+type mpair struct{ hash, a, b string }
+
+func (m *model) deeds(node *conn) *mdeeds {
+	if m.known[node] == nil {
+		m.known[node] = &mdeeds{m: m, counted: map[uint64]bool{}, expected: map[mpair]bool{}}
+	}
+	return m.known[node]
+}
+
+func (d *mdeeds) Note(_ time.Duration, deed Deed, pair uint64) bool {
+	counts := deed < DeedAnswered || !d.counted[pair]
+	if deed >= DeedAnswered {
+		d.counted[pair] = true
+	}
+	d.got = append(d.got, mdeed{deed, counts})
+	return counts
+}
+
+func (d *mdeeds) Trust(time.Duration) Trust {
+	switch d.m.rng.IntN(3) {
+	case 0:
+		return Trust{Receivers: 1}
+	case 1:
+		return Trust{Met: true, Receivers: 3}
+	}
+	return Trust{Met: true, Proven: true, Receivers: 100}
+}
+
+// noted says what the table is to have noted.
+func (m *model) noted(node *conn, d Deed, hash string, peers ...string) bool {
+	k, counts := m.deeds(node), true
+	if d >= DeedAnswered {
+		slices.Sort(peers)
+		p := mpair{hash, peers[0], peers[1]}
+		counts = !k.expected[p]
+		k.expected[p] = true
+		m.did[map[bool]string{true: "met", false: "met again"}[counts]]++
+	}
+	k.want = append(k.want, mdeed{d, counts})
+	return counts
 }

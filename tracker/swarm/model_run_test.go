@@ -91,6 +91,12 @@ func (m *model) agree() {
 	if n := m.tb.ledger.len(); n != entries {
 		m.fail("%d ledger entries, want %d", n, entries)
 	}
+	for node, k := range m.known {
+		if !slices.Equal(k.got, k.want) {
+			m.fail("of node %s %v was noted, want %v", node.name, k.got, k.want)
+		}
+		k.got, k.want = k.got[:0], k.want[:0]
+	}
 	for h, s := range m.swms {
 		ts, tx := m.tb.of(h)
 		if tx == nil {
@@ -224,7 +230,8 @@ func (m *model) step(conns, nodes []*conn) {
 	case k < 78:
 		note("node leave %s %s", node.name, h)
 		m.tb.NodeLeave(m.now, node, []byte(h), nil)
-		if s := m.swms[h]; s != nil {
+		if s := m.swms[h]; s != nil && s.nodes[node] != nil {
+			s.left[node] = mleft{s.nodes[node].credit, m.now}
 			delete(s.nodes, node)
 		}
 	case k < 86:
@@ -257,7 +264,7 @@ func (m *model) step(conns, nodes []*conn) {
 		}
 		if slices.Contains(nodes, some.to) {
 			note("refused %s %s %s %s", some.to.name, some.hash, some.from, some.key)
-			m.nodeRefused(some.to, some.hash, some.from, o)
+			m.nodeRefused(some.to, some.hash, some.from, o, pick(m.rng, []RefuseReason{RefuseNoPeer, RefuseLocalPeer}))
 		}
 	default:
 		note("ping of %s", c.name)
@@ -271,7 +278,7 @@ func TestAgainstTheModel(t *testing.T) {
 	for seed := range uint64(16) {
 		cfg := Config{MaxPerOwnerSwarm: 100, MaxParkedBytes: 1 << 20}
 		m := &model{t: t, rng: rand.New(rand.NewPCG(seed, 5)), now: 1000 * time.Second, cfg: cfg,
-			tb: newTable(cfg, [32]byte{byte(seed)}), swms: map[string]*mswarm{}, did: did}
+			tb: newTable(cfg, [32]byte{byte(seed)}), swms: map[string]*mswarm{}, did: did, known: map[*conn]*mdeeds{}}
 		var conns, nodes []*conn
 		for i := range 6 + 4*int(seed%4) { // few, or enough for an index
 			conns = append(conns, &conn{name: fmt.Sprint("c", i)})
@@ -284,7 +291,8 @@ func TestAgainstTheModel(t *testing.T) {
 		}
 	}
 	for _, what := range []string{"relayed", "parked", "stopped", "claimed", "taken over", "honoured", "claim refused", "expired",
-		"answered", "answered to node", "answered by node", "from node", "flushed", "redrawn"} {
+		"answered", "answered to node", "answered by node", "from node", "flushed", "redrawn",
+		"met", "met again"} {
 		if did[what] == 0 {
 			t.Errorf("no run had %q", what)
 		}

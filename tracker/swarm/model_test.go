@@ -25,10 +25,12 @@ type model struct {
 	id    int
 	loose bool           // see sweep
 	did   map[string]int // what came to pass, so that the test cannot idle
+	known map[*conn]*mdeeds
 }
 
 type mswarm struct {
 	members map[string]*mmember
+	left    map[*conn]mleft // nodes, and with what credit
 	nodes   map[*conn]*mnode
 	down    int
 }
@@ -40,6 +42,7 @@ type mmember struct {
 	downloaded bool
 	claim      *mclaim
 	parked     []Offer
+	fresh      bool // those were its first offers
 	until      time.Duration
 	// met is at most how many offers it exchanged with a node's peers since
 	// its offers were parked; a node's offer shows its connection only.
@@ -59,6 +62,11 @@ type mnode struct {
 	credit               int
 }
 
+type mleft struct {
+	credit int
+	at     time.Duration
+}
+
 // msent is an offer in somebody's hands.
 type msent struct {
 	to, origin      *conn
@@ -68,6 +76,7 @@ type msent struct {
 	generation      time.Duration
 	count           int
 	redrawn         bool
+	owed            bool
 }
 
 func (m *model) fail(format string, args ...any) {
@@ -166,7 +175,7 @@ func (m *model) spend(i int) {
 }
 
 // dealt checks the offers of a local announce among effects and takes note.
-func (m *model) dealt(h, p string, a *Announce, out []effect) {
+func (m *model) dealt(h, p string, a *Announce, fresh bool, out []effect) {
 	s := m.swms[h]
 	me := s.members[p]
 	n := len(a.Offers)
@@ -217,7 +226,8 @@ func (m *model) dealt(h, p string, a *Announce, out []effect) {
 			if room[e.To]--; room[e.To] < 0 {
 				m.fail("%s: more than the node has peers", text(&e))
 			}
-			m.gave(h, e.To)
+			x.owed = fresh
+			m.gave(h, e.To, fresh)
 			m.did["relayed"]++
 		default:
 			m.fail("%s instead of an offer", text(&e))
@@ -233,7 +243,7 @@ func (m *model) dealt(h, p string, a *Announce, out []effect) {
 	if same > max(0, n-others) {
 		m.fail("%d offers to the same socket while others were free", same)
 	}
-	me.parked, me.until, me.met = left, m.now+45*time.Second, map[*conn]int{}
+	me.parked, me.fresh, me.until, me.met = left, fresh, m.now+45*time.Second, map[*conn]int{}
 	for _, e := range out {
 		if e.Kind == EffectNodeOffer {
 			me.met[e.To]++
@@ -244,9 +254,12 @@ func (m *model) dealt(h, p string, a *Announce, out []effect) {
 	}
 }
 
-func (m *model) gave(h string, node *conn) {
-	nd := m.swms[h].nodes[node]
-	nd.credit = max(0, nd.credit-1)
+func (m *model) gave(h string, node *conn, owed bool) {
+	if owed {
+		nd := m.swms[h].nodes[node]
+		nd.credit = max(0, nd.credit-1)
+		m.noted(node, DeedOwed, "")
+	}
 }
 
 // reply checks a reply; s is what is to be counted, even if it has just gone.
@@ -298,7 +311,7 @@ func (m *model) announce(c *conn, h, p string, a *Announce) {
 		}
 		return
 	}
-	standing := StandingMember
+	standing, fresh := StandingMember, false
 	switch {
 	case x == nil:
 		if m.owned(h, c) >= m.cfg.MaxPerOwnerSwarm {
@@ -309,10 +322,11 @@ func (m *model) announce(c *conn, h, p string, a *Announce) {
 			return
 		}
 		if s == nil {
-			s = &mswarm{members: map[string]*mmember{}, nodes: map[*conn]*mnode{}}
+			s = &mswarm{members: map[string]*mmember{}, nodes: map[*conn]*mnode{}, left: map[*conn]mleft{}}
 			m.swms[h] = s
 		}
 		s.members[p] = &mmember{owner: c}
+		fresh = true
 	case x.owner != c && m.now-x.owner.seen <= 30*time.Second:
 		m.reply(out[0], c, h, s)
 		if first := x.claim == nil; first {
@@ -343,7 +357,7 @@ func (m *model) announce(c *conn, h, p string, a *Announce) {
 	}
 	m.apply(h, p, a)
 	m.reply(out[0], c, h, s)
-	m.dealt(h, p, a, out[1:])
+	m.dealt(h, p, a, fresh, out[1:])
 }
 
 // depart takes a member from its owner; effects of a claim that is honoured
@@ -363,7 +377,7 @@ func (m *model) depart(h, p string, out *[]effect) {
 	for n < len(*out) && ((*out)[n].Kind == EffectOffer || (*out)[n].Kind == EffectNodeOffer) && string((*out)[n].PeerID) == p && string((*out)[n].InfoHash) == h {
 		n++
 	}
-	m.dealt(h, p, cl.a, (*out)[:n])
+	m.dealt(h, p, cl.a, false, (*out)[:n])
 	*out = (*out)[n:]
 }
 
@@ -384,6 +398,9 @@ func (m *model) answer(c *conn, h, p, to, key string) {
 	case x.origin != nil:
 		if len(out) != 1 || out[0].Kind != EffectNodeAnswer || out[0].To != x.origin {
 			m.fail("no answer to the node")
+		}
+		if s.nodes[x.origin] != nil {
+			m.noted(x.origin, DeedMet, h, p, to)
 		}
 		m.did["answered to node"]++
 	case s.members[to] == nil:

@@ -10,20 +10,9 @@ import (
 
 const (
 	// What a node claims counts up to so many members, and more while it is
-	// proven: while it has credit. Each answer that came back through it in
-	// this swarm, and was delivered, is credit for so many offers, and each
-	// offer given to it costs one: whoever brings back less than one answer
-	// in sixteen offers does not remain proven, however good the rest looks.
-	// Peers who are gone or connected already do not answer, so honest nodes
-	// bring back far fewer than all, but not as few as that. Credit is
-	// capped, so that a good past pays for no more than a moment of silence;
-	// not lower, as answers take seconds to come.
+	// proven.
 	claimUnproven = 1_000
 	claimProven   = 100_000
-	creditAnswer  = 16
-	creditMax     = 64
-	// A node's offers to a swarm refill over this time.
-	refill = 15 * time.Second
 )
 
 // node is a federated node in a swarm: members that are elsewhere.
@@ -40,8 +29,10 @@ type node struct {
 	draws      bool // among the first of its group
 	complete   int  // counted and drawn: capped, without duplicates
 	incomplete int
-	proven     bool    // has credit
-	credit     int     // offers it may still be given as a proven node
+	reputation Reputation
+	trust      Trust // as of assessed; proven only while there is credit
+	assessed   time.Duration
+	credit     int     // offers it may still owe an answer for and be proven
 	tokens     float64 // offers it may send
 	refilled   time.Duration
 	joined     uint64 // order, to break ties
@@ -53,14 +44,6 @@ type tag struct {
 	hash uint64
 	role uint8 // index into claimed and duplicates
 	here bool  // it is a local member too
-}
-
-// departure keeps the token bucket of a node that left, so that leaving and
-// joining again does not fill it.
-type departure struct {
-	owner  Owner
-	tokens float64
-	at     time.Duration
 }
 
 // Tag is the tag of a peer id under the key of a link.
@@ -108,23 +91,27 @@ func (t *Table) NodeJoin(now time.Duration, owner Owner, j *NodeJoin, out []Effe
 	nd := x.node(owner)
 	fresh := nd == nil
 	if fresh {
-		if len(x.nodes) >= t.cfg.MaxNodes && !t.displace(now, x, j.FirstSeen) {
+		if len(x.nodes) >= t.cfg.MaxNodes && !t.displace(now, x, j) {
 			return out, Outcome{Drop: t.drop(DropNodesFull)}
 		}
 		t.joins++
-		nd = &node{owner: owner, joined: t.joins}
+		nd = &node{owner: owner, joined: t.joins, reputation: j.Reputation, assessed: never}
+		if nd.reputation == nil {
+			nd.reputation = new(Record)
+		}
 		x.nodes = append(x.nodes, nd)
 		t.stats.Nodes++
 	}
+	if fresh {
+		t.restore(now, x, nd)
+	}
+	t.assess(now, x, nd)
 	before := nd.complete + nd.incomplete
 	nd.firstSeen = j.FirstSeen
 	nd.claimed = [2]int{max(0, j.Complete), max(0, j.Incomplete)}
 	x.regroup(nd, j.Group)
 	t.retag(s, nd, j)
 	x.elect()
-	if fresh {
-		t.restore(now, x, nd)
-	}
 	var oc Outcome
 	if more := nd.complete + nd.incomplete - before; more > 0 {
 		out, oc = t.brought(now, x, nd, more, j.Hold, out)
@@ -134,12 +121,14 @@ func (t *Table) NodeJoin(now time.Duration, owner Owner, j *NodeJoin, out []Effe
 }
 
 // displace makes room for a node by dropping the latest comer among the
-// unproven, if that one was first seen after it: many new keys do not keep an
-// old one out.
-func (t *Table) displace(now time.Duration, x *extension, firstSeen time.Duration) bool {
+// unproven, if that one was first seen after it, or it is proven: many new keys
+// do not keep an old one out, nor a good one.
+func (t *Table) displace(now time.Duration, x *extension, j *NodeJoin) bool {
+	proven := j.Reputation != nil && j.Reputation.Trust(now).Proven
 	var last *node
 	for _, nd := range x.nodes {
-		if !nd.proven && nd.firstSeen > firstSeen && (last == nil || nd.firstSeen > last.firstSeen) {
+		t.assess(now, x, nd)
+		if !nd.trust.Proven && (proven || nd.firstSeen > j.FirstSeen) && (last == nil || nd.firstSeen > last.firstSeen) {
 			last = nd
 		}
 	}
@@ -163,41 +152,13 @@ func (t *Table) NodeLeave(now time.Duration, owner Owner, infoHash []byte, out [
 }
 
 func (t *Table) dismiss(now time.Duration, x *extension, nd *node) {
-	t.refill(now, x, nd)
-	x.departed = slices.DeleteFunc(x.departed, func(d departure) bool { return now-d.at >= refill })
-	if len(x.departed) >= t.cfg.MaxNodes {
-		x.departed = slices.Delete(x.departed, 0, 1)
-	}
-	x.departed = append(x.departed, departure{nd.owner, nd.tokens, now})
+	x.depart(now, nd, t.cfg.MaxNodes)
 	nd.draws = false
 	x.reweigh(nd)
 	x.regroup(nd, "")
 	x.nodes = slices.DeleteFunc(x.nodes, func(y *node) bool { return y == nd })
 	t.stats.Nodes--
 	x.elect()
-}
-
-// restore gives a node that joins its bucket: a full one, or the one it left.
-func (t *Table) restore(now time.Duration, x *extension, nd *node) {
-	nd.tokens, nd.refilled = t.capacity(x, nd), now
-	i := slices.IndexFunc(x.departed, func(d departure) bool { return d.owner == nd.owner })
-	if i >= 0 {
-		nd.tokens, nd.refilled = x.departed[i].tokens, x.departed[i].at
-		x.departed = slices.Delete(x.departed, i, i+1)
-	}
-}
-
-// capacity of a node's bucket: what as many peers as there are on either side
-// could reasonably send, and something for those who arrive.
-func (t *Table) capacity(x *extension, nd *node) float64 {
-	complete, incomplete := nd.capped()
-	return float64(2*t.cfg.MaxOffers*min(complete+incomplete, t.of(x).len()) + 64)
-}
-
-func (t *Table) refill(now time.Duration, x *extension, nd *node) {
-	full := t.capacity(x, nd)
-	nd.tokens = min(full, nd.tokens+full*float64(now-nd.refilled)/float64(refill))
-	nd.refilled = now
 }
 
 // regroup moves a node to the group of that name.
@@ -225,13 +186,13 @@ func (x *extension) regroup(nd *node, name string) {
 	x.groups = append(x.groups, nd.group)
 }
 
-// elect says which nodes draw: of each group, those first seen.
+// elect says which nodes draw: of each group, the proven before others, and of
+// those the ones first seen.
 func (x *extension) elect() {
 	for _, nd := range x.nodes {
 		before := 0
 		for _, y := range x.nodes {
-			if nd.group != nil && y.group == nd.group && y != nd &&
-				(y.firstSeen < nd.firstSeen || y.firstSeen == nd.firstSeen && y.joined < nd.joined) {
+			if nd.group != nil && y.group == nd.group && y != nd && y.before(nd) {
 				before++
 			}
 		}
@@ -321,7 +282,7 @@ func (t *Table) noteDuplicate(s *swarm, id []byte, here bool) {
 // capped is what a node claims, in proportion, up to the cap.
 func (nd *node) capped() (complete, incomplete int) {
 	limit := claimUnproven
-	if nd.proven {
+	if nd.trust.Proven {
 		limit = claimProven
 	}
 	complete, incomplete = nd.claimed[0], nd.claimed[1]
@@ -346,17 +307,13 @@ func (x *extension) reweigh(nd *node) {
 	nd.complete, nd.incomplete = complete, incomplete
 }
 
-// awaits charges a node for an offer given to it.
-func (x *extension) awaits(nd *node) { x.trust(nd, -1) }
-
-// answered rewards a node for an answer that was delivered.
-func (x *extension) answered(nd *node) { x.trust(nd, creditAnswer) }
-
-// trust changes a node's credit, and what hangs on it.
-func (x *extension) trust(nd *node, credit int) {
-	nd.credit = min(creditMax, max(0, nd.credit+credit))
-	if proven := nd.credit > 0; proven != nd.proven {
-		nd.proven = proven
-		x.reweigh(nd)
+// before orders the nodes of a group.
+func (nd *node) before(o *node) bool {
+	switch {
+	case nd.trust.Proven != o.trust.Proven:
+		return nd.trust.Proven
+	case nd.firstSeen != o.firstSeen:
+		return nd.firstSeen < o.firstSeen
 	}
+	return nd.joined < o.joined
 }

@@ -54,7 +54,7 @@ func (t *Table) serve(now time.Duration, s *swarm, from Owner, p *party, offers 
 	x := t.ext(s)
 	mine := t.ownedBy(s, from)
 	local := s.len() - mine
-	t.seat(x, p.peer, except, local, n)
+	t.seat(now, x, p.peer, except, local, n)
 	t.fate = t.fate[:0]
 	drawn := 0 // by local members
 	for range offers {
@@ -108,7 +108,7 @@ func (t *Table) choose(x *extension, local int) int16 {
 	total := local
 	for i := range t.seats {
 		if c := &t.seats[i]; c.open(x) {
-			total += c.left
+			total += c.weight()
 		}
 	}
 	if total <= 0 {
@@ -124,11 +124,11 @@ func (t *Table) choose(x *extension, local int) int16 {
 		if !c.open(x) {
 			continue
 		}
-		if r < c.left {
+		if r < c.weight() {
 			c.take(x)
 			return int16(i)
 		}
-		r -= c.left
+		r -= c.weight()
 	}
 	return fateLeft
 }
@@ -153,12 +153,14 @@ func (t *Table) toMember(now time.Duration, m *member, p *party, offers []Offer,
 // toNode relays offers[i] of a local member to a node.
 func (t *Table) toNode(now time.Duration, x *extension, nd *node, p *party, offers []Offer, i int, redrawn bool, out []Effect) []Effect {
 	k := t.key(nd.owner, p, offers[i].Key)
-	if !t.ledger.put(now, k, sent{digest: t.digest(offers[i].Payload), redrawn: redrawn, paid: nd.proven}) {
+	if !t.ledger.put(now, k, sent{digest: t.digest(offers[i].Payload), redrawn: redrawn, owed: p.fresh}) {
 		t.fate[i] = fateLost
 		t.drop(DropLedgerFull)
 		return out
 	}
 	t.stats.OffersRelayed++
-	x.awaits(nd)
+	if p.fresh {
+		t.noted(now, x, nd, DeedOwed, 0)
+	}
 	return append(out, Effect{To: nd.owner, Kind: EffectNodeOffer, InfoHash: p.hash, PeerID: p.peer, Offer: offers[i]})
 }

@@ -34,6 +34,7 @@ type batch struct {
 	offers []Offer
 	bytes  int
 	until  time.Duration
+	fresh  bool          // its maker had just come
 	met    []meetings    // since the announce
 	at     int           // in extension.batches
 	place  *item[*batch] // in Table.batches
@@ -115,7 +116,7 @@ func (t *Table) park(now time.Duration, s *swarm, m *member, p *party, offers []
 			left = append(left, offers[i])
 		}
 	}
-	b := &batch{x: x, key: p.key, owner: m.owner, bytes: size, until: now + t.cfg.ParkFor, at: len(x.batches)}
+	b := &batch{x: x, fresh: p.fresh, key: p.key, owner: m.owner, bytes: size, until: now + t.cfg.ParkFor, at: len(x.batches)}
 	b.peerID, b.offers = copyOffers(p.peer, left, size)
 	b.place, b.turn = t.batches.push(b), x.oldest.push(b)
 	x.batches = append(x.batches, b)
@@ -189,7 +190,7 @@ func (t *Table) flush(now time.Duration, x *extension, nd *node, peers int, out 
 		b.meet(nd.owner, k)
 		room -= k
 		t.fate = append(t.fate[:0], make([]int16, k)...)
-		p := party{hash: x.name, peer: b.peerID, in: in, key: b.key}
+		p := party{fresh: b.fresh, hash: x.name, peer: b.peerID, in: in, key: b.key}
 		for j := range k {
 			out = t.toNode(now, x, nd, &p, b.offers, j, false, out)
 		}

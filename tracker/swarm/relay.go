@@ -25,6 +25,7 @@ func (t *Table) NodeOffers(now time.Duration, owner Owner, infoHash, peerID []by
 		refuse, oc.Drop = RefuseLocalPeer, DropLocalPeer
 	default:
 		nd = t.ext(s).node(owner)
+		t.assess(now, t.ext(s), nd)
 		t.refill(now, t.ext(s), nd)
 	}
 	var h hand
@@ -98,7 +99,9 @@ func (t *Table) NodeAnswer(now time.Duration, owner Owner, a *Answer, out []Effe
 		return out, Outcome{Drop: t.drop(DropGone)}
 	}
 	if nd := t.ext(s).node(owner); nd != nil {
-		t.ext(s).answered(nd)
+		var by id
+		t.pack(&by, a.PeerID)
+		t.noted(now, t.ext(s), nd, DeedAnswered, t.pair(&p.in, &p.key, &by))
 	}
 	t.stats.AnswersFromNodes++
 	return append(out, Effect{To: to.owner, Kind: EffectAnswer, InfoHash: a.InfoHash,
@@ -121,8 +124,8 @@ func (t *Table) NodeRefused(now time.Duration, owner Owner, infoHash, peerID []b
 	if s == nil {
 		return out, Outcome{Drop: t.drop(DropNoSwarm)}
 	}
-	if nd := t.ext(s).node(owner); nd != nil && reason == RefuseLocalPeer && nd.proven && e.paid {
-		t.ext(s).trust(nd, 1) // neutral: no answer is owed
+	if nd := t.ext(s).node(owner); nd != nil && reason == RefuseLocalPeer && e.owed {
+		t.noted(now, t.ext(s), nd, DeedExcused, 0)
 	}
 	m := t.find(s, &p.key)
 	if m == nil {

@@ -55,6 +55,7 @@ type Table struct {
 	sendKey [2]uint64 // SipHash key of the ledger's keys
 	dgstKey [2]uint64 // SipHash key of payload digests
 	nameKey [2]uint64 // SipHash key of odd ids
+	pairKey [2]uint64 // SipHash key of pairs of peers
 	hash    hasher
 
 	swarms slab[swarm]
@@ -92,6 +93,7 @@ func New(cfg Config, signs Signs, seed [32]byte) *Table {
 		sendKey:  [2]uint64{src.Uint64(), src.Uint64()},
 		dgstKey:  [2]uint64{src.Uint64(), src.Uint64()},
 		nameKey:  [2]uint64{src.Uint64(), src.Uint64()},
+		pairKey:  [2]uint64{src.Uint64(), src.Uint64()},
 		hash:     hasher{mask: ^uint32(0)},
 		swarms:   newSlab[swarm](1, swarmBytes),
 		exts:     newSlab[*extension](1, 8),
@@ -125,6 +127,7 @@ func (t *Table) Announce(now time.Duration, from Owner, a *Announce, out []Effec
 	case m == nil:
 		s, m, oc.Drop = t.join(s, from, &p)
 		oc.Touched = m != nil
+		p.fresh = true
 	case m.owner != from:
 		if now-t.signs.LastSeen(m.owner) <= t.cfg.SilentAfter {
 			return t.contest(now, s, m, from, &p, a, out)
@@ -150,6 +153,7 @@ func (t *Table) Announce(now time.Duration, from Owner, a *Announce, out []Effec
 type party struct {
 	hash, peer []byte
 	in, key    id
+	fresh      bool // it has just come
 }
 
 func (t *Table) party(infoHash, peerID []byte) (p party) {
@@ -243,6 +247,11 @@ func (t *Table) Answer(now time.Duration, from Owner, a *Answer, out []Effect) (
 	e := Effect{InfoHash: a.InfoHash, PeerID: a.PeerID, ToPeerID: a.ToPeerID, OfferID: a.OfferID, Payload: a.Payload}
 	if sent.origin != 0 {
 		t.stats.AnswersToNodes++
+		if nd := t.ext(s).node(sent.origin); nd != nil {
+			var by id
+			t.pack(&by, a.PeerID)
+			t.noted(now, t.ext(s), nd, DeedMet, t.pair(&p.in, &p.key, &by))
+		}
 		e.To, e.Kind = sent.origin, EffectNodeAnswer
 		return append(out, e), oc
 	}

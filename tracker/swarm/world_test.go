@@ -33,11 +33,14 @@ type world struct {
 	oc  Outcome          // of the last call
 	raw []effect         // its effects
 	by  map[string]*conn // connections made
+	// What is known of nodes, by name.
+	records map[string]*Record
+	serial  int
 }
 
 func newWorld(t testing.TB, cfg Config) *world {
 	t.Helper()
-	return &world{t: t, tb: newTable(cfg, [32]byte{1, 2, 3}), now: 1000 * second, by: map[string]*conn{}}
+	return &world{t: t, tb: newTable(cfg, [32]byte{1, 2, 3}), now: 1000 * second, by: map[string]*conn{}, records: map[string]*Record{}}
 }
 
 // c is the connection of that name; asking for it is a sign of life.
@@ -139,7 +142,10 @@ func (w *world) sweep(d time.Duration) []string {
 
 func (w *world) join(node, hash string, complete, incomplete int, change ...func(*NodeJoin)) []string {
 	w.t.Helper()
-	j := &NodeJoin{InfoHash: []byte(hash), Complete: complete, Incomplete: incomplete}
+	if w.records[node] == nil {
+		w.records[node] = new(Record)
+	}
+	j := &NodeJoin{InfoHash: []byte(hash), Complete: complete, Incomplete: incomplete, Reputation: w.records[node]}
 	for _, f := range change {
 		f(j)
 	}
@@ -202,23 +208,66 @@ func (w *world) to(kind EffectKind) map[string]int {
 	return n
 }
 
-// prove makes a node proven in a swarm: an offer of a fresh local peer goes
-// to it and is answered.
-func (w *world) prove(node, hash string) {
-	w.t.Helper()
+// node is what a swarm's table knows of a node.
+func (w *world) node(name, hash string) *node {
 	_, x := w.tb.of(hash)
-	nd := x.node(w.by[node].id)
-	for i := 0; !nd.proven; i++ {
-		if i == 1000 {
-			w.t.Fatal("the node drew no offer")
+	return x.node(w.by[name].id)
+}
+
+// meet lets local members answer offers of so many peers of a node.
+func (w *world) meet(node, hash string, n int) {
+	w.t.Helper()
+	for range n {
+		w.serial++
+		peer, id := fmt.Sprint("suitor", w.serial), fmt.Sprint("suit", w.serial)
+		w.nodeOffers(node, hash, peer, id)
+		if w.raw[0].Kind != EffectOffer {
+			w.t.Fatal("the node's offer found nobody")
 		}
-		id := fmt.Sprintf("prove%d", i)
-		w.announce("prover", hash, "prover", offers(id))
-		for _, e := range w.raw {
-			if e.Kind == EffectNodeOffer && e.To == w.by[node] {
-				w.nodeAnswer(node, hash, "nobody", "prover", id)
+		to := w.raw[0].To
+		s, _ := w.tb.of(hash)
+		for i := range s.len() {
+			if m := w.tb.member(s, i); m.owner == to.id {
+				w.answer(to.name, hash, string(w.tb.text(nil, &m.id, m.has(odd))), peer, id)
+				break
 			}
 		}
 	}
-	w.leave("prover", hash, "prover")
+}
+
+// newcomer announces with so many offers, all of which a node answers or none,
+// and leaves. It returns how many the node got.
+func (w *world) newcomer(node, hash string, n int, answers bool) (got int) {
+	w.t.Helper()
+	w.serial++
+	name := fmt.Sprint("newcomer", w.serial)
+	var ids []string
+	for i := range n {
+		ids = append(ids, fmt.Sprint(name, ".", i))
+	}
+	w.announce(name, hash, name, offers(ids...))
+	for _, e := range w.raw {
+		if e.Kind != EffectNodeOffer || e.To != w.by[node] {
+			continue
+		}
+		got++
+		if answers {
+			w.nodeAnswer(node, hash, fmt.Sprint("far", w.serial, ".", got), name, strings.Trim(string(e.Offer.ID), `"`))
+		}
+	}
+	w.leave(name, hash, name)
+	return got
+}
+
+// prove makes a node proven in a swarm: a local member answers an offer of its
+// peer, and its peer answers one of a local member.
+func (w *world) prove(node, hash string) {
+	w.t.Helper()
+	w.meet(node, hash, 1)
+	for i := 0; !w.node(node, hash).trust.Proven; i++ {
+		if i == 1000 {
+			w.t.Fatal("the node drew no offer")
+		}
+		w.newcomer(node, hash, 1, true)
+	}
 }
