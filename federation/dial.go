@@ -165,10 +165,15 @@ func (f *Federation) newLink(conn net.Conn, car *carrier, out *outbox, s handsha
 	key := mesh.Key(s.Peer)
 	f.mu.Lock()
 	barred := f.mesh.Barred(f.now(), key)
+	full := !s.Dialled && !f.mesh.Admits(f.now(), key, f.linkOf(key, s.Dialled, from))
 	f.mu.Unlock()
-	if barred {
+	switch {
+	case barred:
 		f.stats.barred.Add(1)
 		return nil, errors.New("node misbehaved lately")
+	case full:
+		f.stats.acceptsFull.Add(1)
+		return nil, errors.New("no room for another link")
 	}
 	conn.SetDeadline(time.Time{})
 	car.widen(conn)

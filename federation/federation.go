@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -223,7 +224,7 @@ func (f *Federation) perform(a mesh.Action) {
 		}
 	case mesh.ActLeave:
 		if p != nil {
-			p.leave(a.InfoHash)
+			p.leave(a.InfoHash, a.Full)
 		}
 	case mesh.ActCensus:
 		if p != nil {
@@ -344,9 +345,18 @@ func (f *Federation) sync(p *peer) {
 			m.LinkDown(now, p.key)
 		}
 		if cur != nil {
-			m.LinkUp(now, p.key, cur.session.Dialled)
+			m.LinkUp(now, p.key, f.linkOf(p.key, cur.session.Dialled, cur.from))
 		}
 	})
+}
+
+// linkOf is what mesh is told of a link. Caller holds f.mu.
+func (f *Federation) linkOf(key mesh.Key, dialled bool, from netip.AddrPort) mesh.Link {
+	l := mesh.Link{Dialled: dialled, From: from}
+	if n := f.known.nodes[key]; n != nil {
+		l.Age = max(f.cfg.Now().Sub(n.firstSeen), 0)
+	}
+	return l
 }
 
 // errClosed: the federation has ended.

@@ -30,7 +30,7 @@ func (l *link) onLeave(m *frame.Leave) bool {
 	if !l.validID(m.InfoHash) {
 		return !l.strike(strikeID)
 	}
-	l.peer.leaveReceived(m.InfoHash)
+	l.peer.leaveReceived(m.InfoHash, m.Full)
 	return true
 }
 
@@ -61,7 +61,8 @@ func (l *link) onOffers(m *frame.Offers) bool {
 	if !l.peer.shares(m.InfoHash) {
 		// The other side believes that we share this swarm: say again that we
 		// do not. The tracker refuses the offers one by one.
-		l.sendLeave(m.InfoHash)
+		_, have := l.f.cfg.Tracker.State(m.InfoHash)
+		l.sendLeave(m.InfoHash, have)
 	}
 	l.f.stats.offersIn.Add(uint64(n))
 	l.peer.traffic.offers.received.Add(uint64(n))
@@ -100,6 +101,9 @@ func (l *link) onAnswer(m *frame.Answer) bool {
 	if out.Drop == swarm.DropNone {
 		l.f.stats.answersAccepted.Add(1)
 		t.accepted.Add(1)
+		if l.peer.session.Trust().Proven {
+			l.peer.brought(m.InfoHash)
+		}
 	}
 	t.drop(out.Drop, 1)
 	return true
@@ -216,7 +220,9 @@ func (l *link) sendOffers(b []byte, droppable bool, offers int) sent {
 	return res
 }
 
-func (l *link) sendLeave(infoHash []byte) { l.send(frame.AppendLeave(nil, infoHash), false) }
+func (l *link) sendLeave(infoHash []byte, full bool) {
+	l.send(frame.AppendLeave(nil, infoHash, full), false)
+}
 
 // clampCount is a claimed count as an int; the table caps it further.
 func clampCount(n uint64) int { return int(min(n, math.MaxInt32)) }

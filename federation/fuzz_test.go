@@ -62,7 +62,7 @@ func FuzzLinkFrames(f *testing.F) {
 		f.Add(b)
 	}
 	seed(join, offer, answer, refused)
-	seed(offer, bad, join, frame.AppendLeave(nil, []byte("swarm")), offer)
+	seed(offer, bad, join, frame.AppendLeave(nil, []byte("swarm"), false), offer)
 	seed(records, frame.AppendBye(nil, frame.CodeDuplicate))
 	// The keys of the link are all zero here: this names its swarm.
 	network, err := derive.New("fuzz", nil)
@@ -75,7 +75,7 @@ func FuzzLinkFrames(f *testing.F) {
 	whole := frame.AppendFilter(nil, &frame.Filter{Generation: 1, To: filter.Buckets, Data: part})
 	empty := frame.AppendFilter(nil, &frame.Filter{Generation: 2, From: 5, To: 5, Data: part[:2]})
 	seed(census, whole, empty, census, whole)
-	seed(frame.AppendNames(nil, []uint64{name, 1, name}), join, offer, frame.AppendLeave(nil, []byte("swarm")), frame.AppendNames(nil, []uint64{name}))
+	seed(frame.AppendNames(nil, []uint64{name, 1, name}), join, offer, frame.AppendLeave(nil, []byte("swarm"), false), frame.AppendNames(nil, []uint64{name}))
 	seed([]byte{0xfa, 0x07, 1, 1}, nil, bytes.Repeat([]byte{0xff}, 40))
 
 	f.Fuzz(func(t *testing.T, script []byte) {

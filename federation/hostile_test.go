@@ -310,8 +310,8 @@ func TestUnprovenConnectionsAreBounded(t *testing.T) {
 			w.dialRaw(a)
 		}
 		synctest.Wait()
-		if st := a.fed.Stats(); st.AcceptsRefused != 80 {
-			t.Fatalf("%d of 100 were refused", st.AcceptsRefused)
+		if st := a.fed.Stats(); st.AcceptsEvicted != 80 {
+			t.Fatalf("%d of 100 had to go for others", st.AcceptsEvicted)
 		}
 	})
 }

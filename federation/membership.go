@@ -20,6 +20,9 @@ type membership struct {
 	ours   bool   // our join is out
 	theirs bool   // the tracker has theirs
 	last   uint64 // hash of our last join, so that the same is not sent twice
+
+	told   bool          // mesh knows of an answer that came
+	toldAt time.Duration // the last time that it was told
 }
 
 // shares reports whether the other side's part in a swarm is known here.
@@ -33,11 +36,17 @@ func (p *peer) shares(infoHash []byte) bool {
 // goes out before theirs reaches the tracker, because the tracker may have
 // offers waiting for them, which must not arrive before the join.
 func (p *peer) joinReceived(l *link, j *frame.Join) bool {
+	if !p.shares(j.InfoHash) && !p.accepts(string(j.InfoHash)) {
+		p.mu.Lock()
+		p.sendLeave(j.InfoHash, true)
+		p.mu.Unlock()
+		return true
+	}
 	p.mu.Lock()
 	m := p.shared[string(j.InfoHash)]
 	if m == nil {
 		if len(p.shared) >= p.f.maxShared {
-			p.sendLeave(j.InfoHash)
+			p.sendLeave(j.InfoHash, true)
 			p.mu.Unlock()
 			return false
 		}
@@ -56,9 +65,10 @@ func (p *peer) joinReceived(l *link, j *frame.Join) bool {
 	}) {
 		delete(p.shared, string(j.InfoHash))
 		p.session.Leave(j.InfoHash)
-		p.sendLeave(j.InfoHash)
+		_, have := p.f.cfg.Tracker.State(j.InfoHash)
+		p.sendLeave(j.InfoHash, have)
 		p.mu.Unlock()
-		p.declined(string(j.InfoHash))
+		p.declined(string(j.InfoHash), have)
 		return true
 	}
 	m.theirs = true
@@ -73,19 +83,45 @@ func (p *peer) joinReceived(l *link, j *frame.Join) bool {
 
 // declined tells mesh of a join that found nothing here: if we have the swarm
 // it is only full, and to join again would end the same way.
-func (p *peer) declined(infoHash string) {
-	_, have := p.f.cfg.Tracker.State([]byte(infoHash))
+func (p *peer) declined(infoHash string, have bool) {
 	p.f.step(func(m *mesh.Mesh, now time.Duration) {
 		if have {
-			m.Left(now, p.key, infoHash)
+			m.Left(now, p.key, infoHash, true)
 		} else {
 			m.Asked(now, p.key, infoHash)
 		}
 	})
 }
 
-// leaveReceived performs a leave, which clears both directions.
-func (p *peer) leaveReceived(infoHash []byte) {
+// accepts asks mesh whether the node is to share a swarm.
+func (p *peer) accepts(infoHash string) (ok bool) {
+	p.f.step(func(m *mesh.Mesh, now time.Duration) { ok = m.Accepts(now, p.key, infoHash) })
+	return ok
+}
+
+// broughtPause is how often mesh is told at most that answers come through a
+// membership.
+const broughtPause = 30 * time.Second
+
+// brought notes that an answer came, and was delivered.
+func (p *peer) brought(infoHash []byte) {
+	now := p.f.now()
+	p.mu.Lock()
+	m := p.shared[string(infoHash)]
+	tell := m != nil && (!m.told || now-m.toldAt >= broughtPause)
+	if tell {
+		m.told, m.toldAt = true, now
+	}
+	p.mu.Unlock()
+	if tell {
+		name := string(infoHash)
+		p.f.step(func(m *mesh.Mesh, now time.Duration) { m.Brought(now, p.key, name) })
+	}
+}
+
+// leaveReceived performs a leave, which clears both directions. With full, the
+// other side has the swarm all the same.
+func (p *peer) leaveReceived(infoHash []byte, full bool) {
 	p.mu.Lock()
 	had := p.shared[string(infoHash)] != nil
 	delete(p.shared, string(infoHash))
@@ -93,12 +129,11 @@ func (p *peer) leaveReceived(infoHash []byte) {
 		p.session.Leave(infoHash)
 	}
 	p.mu.Unlock()
-	if !had {
-		return
+	if had {
+		p.f.cfg.Watcher.touch(infoHash, touchRemote)
 	}
-	p.f.cfg.Watcher.touch(infoHash, touchRemote)
 	name := string(infoHash)
-	p.f.step(func(m *mesh.Mesh, now time.Duration) { m.Left(now, p.key, name) })
+	p.f.step(func(m *mesh.Mesh, now time.Duration) { m.Left(now, p.key, name, full) })
 }
 
 // join sends our state of a swarm, for mesh.
@@ -120,22 +155,22 @@ func (p *peer) join(infoHash string) {
 	}
 }
 
-// leave says that a swarm is gone here, for mesh.
-func (p *peer) leave(infoHash string) {
+// leave says that a swarm is gone here, or (full) shared with others, for mesh.
+// A node that does not share it may count us among those that have it.
+func (p *peer) leave(infoHash string, full bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.shared[infoHash] == nil {
-		return
+	if p.shared[infoHash] != nil {
+		delete(p.shared, infoHash)
+		p.session.Leave([]byte(infoHash))
 	}
-	delete(p.shared, infoHash)
-	p.session.Leave([]byte(infoHash))
-	p.sendLeave([]byte(infoHash))
+	p.sendLeave([]byte(infoHash), full)
 }
 
 // rejoin starts a membership afresh whose other half the tracker has lost:
 // the swarm went and came back before anybody looked.
 func (p *peer) rejoin(infoHash string) {
-	p.leave(infoHash)
+	p.leave(infoHash, false)
 	p.join(infoHash)
 }
 
@@ -173,8 +208,8 @@ func (p *peer) sendJoin(m *membership, infoHash []byte) bool {
 	return true
 }
 
-func (p *peer) sendLeave(infoHash []byte) {
+func (p *peer) sendLeave(infoHash []byte, full bool) {
 	if l := p.cur.Load(); l != nil {
-		l.sendLeave(infoHash)
+		l.sendLeave(infoHash, full)
 	}
 }

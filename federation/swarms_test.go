@@ -85,7 +85,7 @@ func oneLink(t *testing.T, q Quota, now *atomic.Int64, swarms int, name func(net
 		f.mesh.Touched(0, name(network, i), mesh.SwarmState{Local: 1}, false)
 	}
 	p := &peer{f: f, key: mesh.Key{7}}
-	f.mesh.LinkUp(0, p.key, false)
+	f.mesh.LinkUp(0, p.key, mesh.Link{})
 	f.mesh.Census(0, p.key, 1)
 	return f, &link{f: f, peer: p, quota: newMeter(f.cfg.Quota, 0), out: newOutbox(false)}
 }

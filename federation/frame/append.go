@@ -21,7 +21,7 @@ func Append(dst []byte, f *Frame) []byte {
 	case KindJoin:
 		return AppendJoin(dst, &f.Join)
 	case KindLeave:
-		return AppendLeave(dst, f.Leave.InfoHash)
+		return AppendLeave(dst, f.Leave.InfoHash, f.Leave.Full)
 	case KindOffers:
 		return AppendOffers(dst, &f.Offers)
 	case KindAnswer:
@@ -50,8 +50,12 @@ func AppendJoin(dst []byte, m *Join) []byte {
 }
 
 // AppendLeave appends a leave frame.
-func AppendLeave(dst []byte, infoHash []byte) []byte {
-	return appendBytes(header(dst, KindLeave, sizeBytes(infoHash)), 1, infoHash)
+func AppendLeave(dst []byte, infoHash []byte, full bool) []byte {
+	f := uint64(0)
+	if full {
+		f = 1
+	}
+	return appendVarint(appendBytes(header(dst, KindLeave, sizeBytes(infoHash)+sizeVarint(f)), 1, infoHash), 2, f)
 }
 
 // AppendOffers appends an offers frame.

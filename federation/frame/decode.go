@@ -160,8 +160,11 @@ func (m *Leave) decode(b []byte, l *Limits) Fault {
 	*m = Leave{}
 	r := reader{rest: b}
 	for r.next() {
-		if r.num == 1 {
+		switch r.num {
+		case 1:
 			m.InfoHash = r.bytes(m.InfoHash, l.MaxID, FaultID)
+		case 2:
+			m.Full = r.varint(0) != 0
 		}
 	}
 	return r.fault

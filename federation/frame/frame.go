@@ -111,6 +111,8 @@ type Join struct {
 // Leave ends the sender's part in a swarm.
 type Leave struct {
 	InfoHash []byte
+	// Full: the sender has the swarm, and shares it with others.
+	Full bool
 }
 
 // Offer is one relayed offer, both members raw JSON.

@@ -216,6 +216,7 @@ func golden() map[string]*frame.Frame {
 		"join_large": {Kind: frame.KindJoin, Join: frame.Join{InfoHash: hash, Complete: 1000, Incomplete: 70000}},
 		"join_empty": {Kind: frame.KindJoin, Join: frame.Join{InfoHash: hash, Tagged: true}},
 		"leave":      {Kind: frame.KindLeave, Leave: frame.Leave{InfoHash: hash}},
+		"leave_full": {Kind: frame.KindLeave, Leave: frame.Leave{InfoHash: hash, Full: true}},
 		"offers":     {Kind: frame.KindOffers, Offers: frame.Offers{InfoHash: hash, PeerID: peer, Offers: []frame.Offer{offer(1), offer(2)}}},
 		"answer": {Kind: frame.KindAnswer, Answer: frame.Answer{
 			InfoHash: hash, ToPeerID: peer, PeerID: other, OfferID: offer(1).ID, Payload: []byte(`{"type":"answer","sdp":"v=0\r\n"}`),

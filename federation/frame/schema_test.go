@@ -251,7 +251,7 @@ func randomFrame(rnd *rand.Rand) *frame.Frame {
 			CompleteTags: tags(32), IncompleteTags: tags(32),
 		}
 	case frame.KindLeave:
-		f.Leave.InfoHash = blob(256)
+		f.Leave = frame.Leave{InfoHash: blob(256), Full: rnd.IntN(2) == 0}
 	case frame.KindOffers:
 		f.Offers = frame.Offers{InfoHash: blob(256), PeerID: blob(256)}
 		for range rnd.IntN(21) {

@@ -15,7 +15,7 @@ func (s *script) listed(ih string, i int, at netip.AddrPort) {
 	s.m.SearchDone(s.now, a.ID, false)
 	s.to(s.now)
 	s.m.Resolved(s.now, at, recordOf(i))
-	s.m.LinkUp(s.now, key(i), true)
+	s.m.LinkUp(s.now, key(i), Link{Dialled: true})
 	s.to(s.now)
 }
 
@@ -33,7 +33,7 @@ func TestWhoIsListedIsToldAName(t *testing.T) {
 	for range 20 {
 		s.m.LinkDown(s.now, key(1))
 		s.to(s.now + 5*time.Second)
-		s.m.LinkUp(s.now, key(1), false)
+		s.m.LinkUp(s.now, key(1), Link{Dialled: false})
 		s.m.Census(s.now, key(1), 1)
 		s.m.Refresh(s.now, key(1))
 		s.m.Touched(s.now, "x", SwarmState{Local: 2}, true)
@@ -51,7 +51,7 @@ func TestWhoIsListedIsToldAName(t *testing.T) {
 	// It is not asked to show that again.
 	s.m.LinkDown(s.now, key(1))
 	s.to(s.now + time.Second)
-	s.m.LinkUp(s.now, key(1), false)
+	s.m.LinkUp(s.now, key(1), Link{Dialled: false})
 	if s.to(s.now); len(s.of(ActJoin)) != 1 {
 		t.Fatal("it is not told at once what it knows already")
 	}

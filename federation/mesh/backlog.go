@@ -103,7 +103,7 @@ func (m *Mesh) keepBacklog(s *swarm, list []netip.AddrPort) {
 // drainBacklog asks the next few addresses of a swarm's backlog.
 func (m *Mesh) drainBacklog(s *swarm) {
 	q := &search{swarm: s}
-	full := len(s.shares) >= m.cfg.MaxPartners && m.worstShare(s) == nil
+	full := len(s.shares) >= m.cfg.MaxKnown && m.worstShare(s) == nil
 	for range len(s.backlog) {
 		if full || q.resolves >= drainAtOnce || len(m.resolveQueue) >= drainBelow {
 			break

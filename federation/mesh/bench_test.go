@@ -15,7 +15,7 @@ func BenchmarkNamed(b *testing.B) {
 	for i := range m.cfg.MaxSwarms {
 		m.Touched(0, fmt.Sprintf("%020d", i), alone(1), false)
 	}
-	m.LinkUp(0, key(1), false)
+	m.LinkUp(0, key(1), Link{Dialled: false})
 	m.Advance(0, noon, nil)
 	k := filter.Key{1}
 	names := make([]uint64, 1)

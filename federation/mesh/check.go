@@ -62,8 +62,11 @@ func (m *Mesh) Check() error {
 }
 
 func (m *Mesh) checkSwarm(s *swarm) error {
-	if len(s.shares) > m.cfg.MaxPartners {
-		return fmt.Errorf("%d shares", len(s.shares))
+	if len(s.shares) > m.cfg.MaxKnown || s.partners > m.cfg.MaxPartners {
+		return fmt.Errorf("%d nodes known, %d partners", len(s.shares), s.partners)
+	}
+	if err := m.checkPartners(s); err != nil {
+		return err
 	}
 	groups := map[any]int{}
 	for i, sh := range s.shares {
@@ -93,6 +96,31 @@ func (m *Mesh) checkSwarm(s *swarm) error {
 	return nil
 }
 
+// checkPartners looks at the overlay of one swarm.
+func (m *Mesh) checkPartners(s *swarm) error {
+	partners, picks := 0, 0
+	for _, sh := range s.shares {
+		if sh.partner {
+			partners++
+		}
+		if sh.picked {
+			picks++
+		}
+		if (sh.picked || sh.joined || sh.dirty) && !sh.partner {
+			return errors.New("told a node that is no partner")
+		}
+	}
+	switch {
+	case partners != s.partners || picks != s.picks:
+		return fmt.Errorf("%d partners, %d picks, counted %d and %d", partners, picks, s.partners, s.picks)
+	case s.crowded && s.tend.idx == 0:
+		return errors.New("partners that nobody looks after")
+	case !s.crowded && len(s.shares) > m.cfg.MaxPartners:
+		return errors.New("crowded without knowing")
+	}
+	return nil
+}
+
 func (m *Mesh) checkNodes() error {
 	if len(m.list) != len(m.nodes) || len(m.list) > m.cfg.MaxNodes {
 		return fmt.Errorf("%d nodes listed of %d", len(m.list), len(m.nodes))
@@ -109,6 +137,15 @@ func (m *Mesh) checkNodes() error {
 	for i, n := range m.list {
 		if n.place != i || m.nodes[n.key] != n || n.key == m.cfg.Self {
 			return errors.New("node out of place")
+		}
+		wanted := 0
+		for _, sh := range n.shares {
+			if sh.partner {
+				wanted++
+			}
+		}
+		if wanted != n.wanted {
+			return fmt.Errorf("%d swarms shared with a node, counted %d", wanted, n.wanted)
 		}
 		if len(n.shares) > m.cfg.MaxSwarmsPerNode {
 			return fmt.Errorf("node with %d shares", len(n.shares))

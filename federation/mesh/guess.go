@@ -79,7 +79,7 @@ func (m *Mesh) others(n *node) bool {
 		found := false
 		for _, o := range sh.swarm.shares {
 			v := o.node
-			if !v.record.Unverified && (v.up || v.dial != nil || v.queued || len(v.record.URLs) > 0 && max(v.free, v.barred) <= m.now+othersSoon) {
+			if o.partner && !v.record.Unverified && (v.up || v.dial != nil || v.queued || len(v.record.URLs) > 0 && max(v.free, v.barred) <= m.now+othersSoon) {
 				found = true
 				break
 			}
@@ -88,7 +88,7 @@ func (m *Mesh) others(n *node) bool {
 			return false
 		}
 	}
-	return len(n.shares) > 0
+	return n.wanted > 0
 }
 
 // guessBackoff is the pause after the fails-th dial in a row that failed.

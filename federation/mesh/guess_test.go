@@ -43,7 +43,7 @@ func (s *script) dials(end time.Duration, up ...Key) (list []Action, at []time.D
 			for _, k := range up {
 				if k == a.Key {
 					o = DialOK
-					s.m.LinkUp(s.now, k, true)
+					s.m.LinkUp(s.now, k, Link{Dialled: true})
 				}
 			}
 			s.m.DialDone(s.now, a.ID, o, a.Key)
@@ -67,7 +67,7 @@ func TestVerifiedNodesComeFirst(t *testing.T) {
 	}
 	// Nobody else is there any more.
 	s.m.LinkDown(s.now, key(2))
-	s.m.Left(s.now, key(2), "x")
+	s.m.Left(s.now, key(2), "x", false)
 	list, _ = s.dials(s.now + 9*time.Minute)
 	for i, d := range list {
 		if d.Key == key(1) {
@@ -156,7 +156,7 @@ func TestGuessesArePaced(t *testing.T) {
 // there itself, nor again for each new record.
 func TestProbe(t *testing.T) {
 	s := newScript(t, Config{NoRendezvous: true})
-	s.m.LinkUp(0, key(1), false)
+	s.m.LinkUp(0, key(1), Link{Dialled: false})
 	s.m.Learn(0, guessOf(1))
 	list, at := s.dials(time.Minute)
 	if len(list) != 1 || list[0].Key != key(1) || at[0] < time.Second || at[0] > probeWithin {
@@ -191,7 +191,7 @@ func TestProbe(t *testing.T) {
 		t.Fatalf("dialled %v", list)
 	}
 	// A record without the bit ends it before it begins.
-	s.m.LinkUp(s.now, key(2), false)
+	s.m.LinkUp(s.now, key(2), Link{Dialled: false})
 	s.m.Learn(s.now, guessOf(2))
 	proven := recordOf(2)
 	proven.Seq++
@@ -206,7 +206,7 @@ func TestProbeBothURLs(t *testing.T) {
 	s := newScript(t, Config{NoRendezvous: true})
 	r := guessOf(1)
 	r.URLs = append(r.URLs, nodeURL(2))
-	s.m.LinkUp(0, key(1), false)
+	s.m.LinkUp(0, key(1), Link{Dialled: false})
 	s.m.Learn(0, r)
 	list, _ := s.dials(10 * time.Minute)
 	if len(list) != 2 || list[0].URL == list[1].URL {

@@ -108,7 +108,7 @@ func TestACrowdDoesNotPartThoseWhoMet(t *testing.T) {
 	s.to(s.now)
 	s.m.Resolved(s.now, addr(1), at7(1))
 	d := dialled(1)
-	s.m.LinkUp(s.now, key(1), true)
+	s.m.LinkUp(s.now, key(1), Link{Dialled: true})
 	s.m.DialDone(s.now, d.ID, DialOK, key(1))
 	if len(s.m.hosts) != 0 {
 		t.Fatal("a good link did not clear its host")
@@ -118,7 +118,7 @@ func TestACrowdDoesNotPartThoseWhoMet(t *testing.T) {
 	s.m.LinkDown(s.now, key(1))
 	s.now += 2 * time.Second
 	d = dialled(1)
-	s.m.LinkUp(s.now, key(1), true)
+	s.m.LinkUp(s.now, key(1), Link{Dialled: true})
 	s.m.DialDone(s.now, d.ID, DialOK, key(1))
 	s.m.Sighting(s.now, a.ID, addr(2))
 	s.to(s.now)

@@ -47,7 +47,7 @@ func (s *script) play(n int, end time.Duration, resolve func(i int) (time.Durati
 				took, ok := dial(keys[a.Key])
 				in(took, func() {
 					if ok {
-						s.m.LinkUp(s.now, a.Key, true)
+						s.m.LinkUp(s.now, a.Key, Link{Dialled: true})
 						s.m.DialDone(s.now, a.ID, DialOK, a.Key)
 						return
 					}

@@ -2,9 +2,9 @@ package mesh
 
 import "time"
 
-// LinkUp tells that a link with key is up, its key proven; dialled: by us.
-// A second link with the same key is the runner's business.
-func (m *Mesh) LinkUp(now time.Duration, key Key, dialled bool) {
+// LinkUp tells that a link with key is up, its key proven. A second link with
+// the same key is the runner's business.
+func (m *Mesh) LinkUp(now time.Duration, key Key, l Link) {
 	m.moveTo(now)
 	n := m.nodes[key]
 	if n == nil {
@@ -14,20 +14,28 @@ func (m *Mesh) LinkUp(now time.Duration, key Key, dialled bool) {
 			return
 		}
 	}
-	n.dialled = dialled
+	n.dialled = l.Dialled
+	n.group, n.groupLimit = m.group(l.From)
 	if n.up {
 		return
 	}
-	if m.links >= m.cfg.MaxLinks && !m.closeOne() {
+	n.firstSeen = m.now - l.Age
+	out, room := m.linkRoom(n)
+	n.up, n.upSince, n.fails = true, m.now, 0
+	m.links++
+	m.cancel(&n.task)
+	if !room {
 		m.stats.Dropped[DropLinks]++
 		m.close(n, CloseFull)
+		return
 	}
-	n.up, n.upSince, n.fails = true, m.now, 0
+	if out != nil {
+		m.stats.Displaced++
+		m.close(out, CloseFull)
+	}
 	m.considerProbe(n)
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
-	m.links++
 	m.sayCensus(n)
-	m.cancel(&n.task)
 	m.idle(n)
 	for _, sh := range n.shares {
 		sh.left = false
@@ -54,14 +62,26 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 	m.dropJoins(n)
 	// Both sides may redial; not in the same instant, if it can be helped.
 	n.free = m.now + m.jitter(time.Second, 0.5)
+	if m.now-n.upSince < briefLink {
+		n.brief++
+		n.free = m.now + m.backoff(n.brief)
+	} else {
+		n.brief = 0
+	}
+	var lost []*swarm
 	for i := len(n.shares) - 1; i >= 0; i-- {
-		sh := n.shares[i]
+		sh, s := n.shares[i], n.shares[i].swarm
 		sh.joined, sh.dirty, sh.naming = false, false, false
 		m.cancel(&sh.task)
 		if sh.until <= m.now {
 			m.dropShare(sh)
+			lost = append(lost, s)
 		}
 	}
+	for _, s := range lost {
+		m.settle(s)
+	}
+	m.unreached(n)
 	m.wantDial(n)
 	m.sooner(&m.baseline, m.now+time.Second)
 	if m.links == 0 && m.rendezvous.task.idx != 0 {
@@ -119,22 +139,6 @@ func (m *Mesh) close(n *node, why CloseReason) {
 		m.closing++
 	}
 	m.emit(Action{Kind: ActClose, Key: n.key, Reason: why})
-}
-
-// closeOne lets the link go that has been idle longest.
-func (m *Mesh) closeOne() bool {
-	var oldest *node
-	for _, n := range m.list {
-		if n.up && !n.closing && n.idle.idx != 0 && n.idleNow() && (oldest == nil || n.idle.due < oldest.idle.due) {
-			oldest = n
-		}
-	}
-	if oldest == nil {
-		return false
-	}
-	m.cancel(&oldest.idle)
-	m.close(oldest, CloseFull)
-	return true
 }
 
 // keepBaseline dials until enough links are up: seeds first, then nodes that

@@ -50,6 +50,18 @@
 // with the info hash. Nothing is kept of filters and names that fit no swarm:
 // should it begin here, it is named to the other side, which has it.
 //
+// A hot swarm is shared with a few of the nodes that have it (partners.go): with
+// all of up to 16, beyond that with 8 to 16 that change slowly, of which six are
+// picked at random. What each node draws from is then its own peers and those of
+// its partners, not the whole swarm: in proportion to where they are among these.
+// No single offer is drawn from all; but partners are exchanged every few minutes,
+// and the graph of the nodes of one swarm stays connected, so that all of its
+// peers remain within reach of each other, and over hours each pair of nodes
+// shares the swarm for some time.
+//
+// Strangers fill two more tables: that of links, which table.go guards, and of
+// handshakes, which package federation does.
+//
 // A Mesh is deterministic: same inputs, times and random source, same
 // actions. It is not safe for concurrent use. Times are durations since an
 // epoch of the caller's choice and never go back; Unix time, which only the
@@ -106,7 +118,8 @@ const (
 	ActDial
 	// ActJoin: tell Key the state in which InfoHash is now.
 	ActJoin
-	// ActLeave: tell Key that InfoHash is gone here.
+	// ActLeave: tell Key that InfoHash is gone here; or if Full that it is not,
+	// and that others share it.
 	ActLeave
 	// ActClose: let the link with Key go.
 	ActClose
@@ -131,6 +144,7 @@ type Action struct {
 	Key      Key
 	URL      nodeaddr.URL
 	Reason   CloseReason
+	Full     bool
 	Count    int
 	Names    []string
 }
@@ -156,9 +170,11 @@ type Config struct {
 	BucketKey    filter.Key // of the network (derive.Network.BucketKey)
 
 	MaxSwarms        int // swarms known (200,000)
-	MaxPartners      int // nodes per swarm (32)
+	MaxPartners      int // nodes that a swarm is shared with (16)
+	MaxKnown         int // nodes that a swarm is known to be at (256)
 	MaxNodes         int // node records (1,024)
 	MaxLinks         int // links up (256)
+	MaxLinksGroup    int // of them, from one address prefix (16)
 	MaxSwarmsPerNode int // swarms shared over one link (10,000)
 	MaxAddrs         int // addresses remembered (4,096)
 	MaxHosts         int // hosts in backoff (4,096)
@@ -193,9 +209,11 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	def(&c.MaxSwarms, 200_000)
-	def(&c.MaxPartners, 32)
+	def(&c.MaxPartners, 16)
+	def(&c.MaxKnown, 256)
 	def(&c.MaxNodes, 1024)
 	def(&c.MaxLinks, 256)
+	def(&c.MaxLinksGroup, 16)
 	def(&c.MaxSwarmsPerNode, 10_000)
 	def(&c.MaxAddrs, 4096)
 	def(&c.MaxHosts, 4096)

@@ -26,6 +26,9 @@ const (
 	// maxNews is how many new swarms are kept for links that are behind. One
 	// that is further behind compares everything again.
 	maxNews = 1 << 16
+	// tellAgain is how often a swarm is named at least to a node that named it,
+	// if both have other partners.
+	tellAgain = 15 * time.Minute
 	// linksFirst is how long a new swarm leaves it to the links to find others,
 	// before it searches.
 	linksFirst = 500 * time.Millisecond
@@ -227,6 +230,9 @@ func (m *Mesh) tellNode(n *node) bool {
 		if s.gone || sh.told() {
 			continue
 		}
+		if sh != nil {
+			sh.namedAt = m.now
+		}
 		n.names.take(m.now, 1)
 		names = append(names, s.infoHash)
 	}
@@ -333,32 +339,33 @@ func (m *Mesh) Named(now time.Duration, key Key, k filter.Key, names []uint64) (
 func (m *Mesh) mostNamed() int { return m.cfg.MaxSwarmsPerNode - m.cfg.MaxSwarmsPerNode/16 }
 
 func (m *Mesh) named(s *swarm, n *node) {
-	sh := m.share(s, n)
-	if sh == nil {
-		if len(n.shares) >= m.mostNamed() {
-			m.stats.Dropped[DropShares]++
-			return
-		}
-		if sh = m.addShare(s, n); sh == nil {
-			m.joinBeside(s, n)
-			return
-		}
-	}
-	sh.until, sh.left = max(sh.until, m.now+askLifetime), false
-	if !sh.joined && !(sh.dirty && sh.known) {
-		sh.named, sh.known = true, true
-		m.refresh(sh)
-	}
-}
-
-// joinBeside answers the name of a swarm whose places are all taken, as the
-// runner answers a join then: who takes part is for the tracker to decide,
-// which knows who was there before and who is proven.
-func (m *Mesh) joinBeside(s *swarm, n *node) {
-	if n.joins.when(m.now, m.joinsKept(joinNamed)) > m.now {
+	if m.share(s, n) == nil && len(n.shares) >= m.mostNamed() {
+		m.stats.Dropped[DropShares]++
 		return
 	}
-	n.joins.take(m.now, 1)
-	m.stats.Joins++
-	m.emit(Action{Kind: ActJoin, Key: n.key, InfoHash: s.infoHash})
+	sh := m.has(s, n)
+	if sh == nil {
+		return
+	}
+	sh.known = true
+	switch {
+	case sh.partner || m.invites(s) && m.admit(s, sh, false):
+		if !sh.joined && !sh.dirty {
+			sh.named = true
+			m.refresh(sh)
+		}
+	case n.speaks && !sh.naming && m.now-sh.namedAt >= tellAgain && len(n.hits[0])+len(n.hits[1])+len(n.shares) < m.mostNamed():
+		// It is to know us as well, to pick from and to count.
+		sh.naming = true
+		m.hit(s, n)
+	}
+	m.settle(s)
+}
+
+// invites reports whether a name of s is to be answered with a join. One that
+// begins at a node is named to all of its neighbours, and if all of them have
+// the swarm and joined, it had to refuse most: so of a crowd about as many do,
+// at random, as it wants.
+func (m *Mesh) invites(s *swarm) bool {
+	return !s.crowded || s.partners < m.fewPartners() || m.rand.IntN(len(s.shares)) < m.cfg.MaxPartners
 }

@@ -19,7 +19,7 @@ func (s *script) nameOf(k filter.Key, ih string) uint64 {
 
 // speak links node i, which understands names and says that it has so many swarms.
 func (s *script) speak(i, swarms int) {
-	s.m.LinkUp(s.now, key(i), false)
+	s.m.LinkUp(s.now, key(i), Link{Dialled: false})
 	s.m.Census(s.now, key(i), swarms)
 }
 
@@ -36,7 +36,7 @@ func (s *script) toldOf(i int) (list []string) {
 func TestNewSwarmsAreNamedAtOnce(t *testing.T) {
 	s := newScript(t, Config{NoRendezvous: true})
 	s.speak(1, 0)
-	s.m.LinkUp(0, key(2), true) // does not understand names
+	s.m.LinkUp(0, key(2), Link{Dialled: true}) // does not understand names
 	s.to(time.Hour)
 	s.m.Touched(s.now, "x", alone(1), true)
 	s.to(s.now + namePause)
@@ -59,7 +59,7 @@ func TestNewSwarmsAreNamedAtOnce(t *testing.T) {
 		t.Fatalf("%d swarms in %d frames", named, frames)
 	}
 	// A link that comes later is told by filter what was there before.
-	s.m.LinkUp(s.now, key(3), false)
+	s.m.LinkUp(s.now, key(3), Link{Dialled: false})
 	s.m.Census(s.now, key(3), 1000)
 	s.to(s.now + 5*time.Second)
 	if f := s.of(ActFilter); len(s.toldOf(3)) > 0 || len(f) != 1 || f[0].Key != key(3) {
@@ -81,7 +81,7 @@ func TestANameIsAnsweredWithAJoin(t *testing.T) {
 		t.Fatalf("%+v", s.out)
 	}
 	// It says leave, and names it again: it has it again.
-	s.m.Left(s.now, key(1), "x")
+	s.m.Left(s.now, key(1), "x", false)
 	s.m.Named(s.now, key(1), theirs(1), []uint64{s.nameOf(theirs(1), "x")})
 	s.to(s.now + time.Second)
 	if len(s.of(ActJoin)) != 1 {
@@ -185,7 +185,7 @@ func TestWhoSendsTheFilter(t *testing.T) {
 			s.m.Touched(0, fmt.Sprint("x", i), alone(1), true)
 		}
 		s.to(0)
-		s.m.LinkUp(0, key(c.node), false)
+		s.m.LinkUp(0, key(c.node), Link{Dialled: false})
 		s.to(0)
 		if a := s.of(ActCensus); len(a) != 1 || a[0].Count != 10 {
 			t.Fatalf("%v", s.out)
@@ -373,7 +373,7 @@ func TestFiltersForAllHaveARate(t *testing.T) {
 	filters, same := 0, 0
 	for i := range 3000 {
 		k := key(1 + i%2*(1+i%500))
-		s.m.LinkUp(s.now, k, false)
+		s.m.LinkUp(s.now, k, Link{Dialled: false})
 		s.m.Census(s.now, k, 1<<30)
 		s.to(s.now + 50*time.Millisecond)
 		for _, a := range s.of(ActFilter) {
@@ -399,14 +399,14 @@ func TestFiltersForAllHaveARate(t *testing.T) {
 func TestJoinsOfBothSidesAreWithinAQuota(t *testing.T) {
 	const quota, swarms = 6000, 9000
 	s := newScript(t, Config{NoRendezvous: true})
-	s.m.LinkUp(0, key(1), false)
+	s.m.LinkUp(0, key(1), Link{Dialled: false})
 	for i := range swarms {
 		s.m.Touched(0, fmt.Sprint("x", i), SwarmState{Local: 1}, true)
 		s.m.Joined(0, key(1), fmt.Sprint("x", i))
 	}
 	s.to(time.Minute)
 	s.m.LinkDown(s.now, key(1))
-	s.m.LinkUp(s.now, key(1), false)
+	s.m.LinkUp(s.now, key(1), Link{Dialled: false})
 	s.to(s.now)
 	own := s.of(ActJoin)
 	if len(own) < 1000 {

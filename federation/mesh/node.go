@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -26,17 +27,25 @@ const (
 
 // node is another node, known by its record or its link.
 type node struct {
-	key     Key
-	record  Record
-	place   int // in Mesh.list
-	up      bool
-	upSince time.Duration
-	dialled bool // the link is one that we dialled
-	closing bool // ActClose is out
-	shares  []*share
-	joins   bucket
-	plain   bucket // joins for swarms that only a search named it for
-	idle    task
+	key        Key
+	record     Record
+	place      int // in Mesh.list
+	up         bool
+	upSince    time.Duration
+	dialled    bool           // the link is one that we dialled
+	closing    bool           // ActClose is out
+	group      netip.AddrPort // prefix that its link comes from
+	groupLimit int            // 0: not known
+	brief      int            // links in a row that ended at once
+
+	firstSeen time.Duration // when its key was met first
+	brought   time.Duration // when an answer came from it last; never: none did
+
+	shares []*share
+	wanted int // of them, those of partners
+	joins  bucket
+	plain  bucket // joins for swarms that only a search named it for
+	idle   task
 	talker
 
 	joinQueue [joinClasses][]*share // those that wait for joins
@@ -115,7 +124,7 @@ func (m *Mesh) learn(r Record, wanted bool) *node {
 		n.free = max(n.free, m.now+guessDelay)
 		n.probeFree = min(n.probeFree, n.probed+probeChanged)
 	}
-	if len(n.shares) > 0 {
+	if n.wanted > 0 {
 		m.wantDial(n)
 	}
 	m.considerProbe(n)
@@ -127,7 +136,7 @@ func (m *Mesh) addNode(key Key, wanted bool) *node {
 		m.stats.Dropped[DropNodes]++
 		return nil
 	}
-	n := &node{key: key, place: len(m.list), fetched: -fetchPause, probed: -probeEvery}
+	n := &node{key: key, place: len(m.list), fetched: -fetchPause, probed: -probeEvery, firstSeen: m.now, brought: never}
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
 	n.plain = newBucket(plainRate, plainBurst, m.now)
 	n.task.run = func() { m.wantDial(n) }
@@ -161,10 +170,13 @@ func (m *Mesh) evictNode(wanted bool) bool {
 }
 
 func (n *node) held() bool {
-	return n.up || n.dial != nil || n.queued || len(n.shares) > 0
+	return n.up || n.dial != nil || n.queued || n.wanted > 0
 }
 
 func (m *Mesh) dropNode(n *node) {
+	for len(n.shares) > 0 {
+		m.dropShare(n.shares[len(n.shares)-1])
+	}
 	m.cancel(&n.task)
 	m.cancel(&n.idle)
 	m.cancel(&n.probe)
@@ -198,7 +210,7 @@ func (m *Mesh) Forget(now time.Duration, key Key) {
 // wantDial dials n if something is to be gained, now or when it may be.
 func (m *Mesh) wantDial(n *node) {
 	m.dropExpired(n)
-	if n.up || n.dial != nil || n.queued || len(n.record.URLs) == 0 || len(n.shares) == 0 && !n.base {
+	if n.up || n.dial != nil || n.queued || len(n.record.URLs) == 0 || n.wanted == 0 && !n.base {
 		return
 	}
 	if free := max(n.free, n.barred); free > m.now {
@@ -223,6 +235,20 @@ func (m *Mesh) dropExpired(n *node) {
 	}
 }
 
+// unreached lets swarms try another partner than n, whom a dial has just
+// failed to reach.
+func (m *Mesh) unreached(n *node) {
+	var list []*swarm // settling may drop shares
+	for _, sh := range n.shares {
+		if sh.swarm.crowded {
+			list = append(list, sh.swarm)
+		}
+	}
+	for _, s := range list {
+		m.settle(s)
+	}
+}
+
 func (m *Mesh) startDials() {
 	for len(m.dialQueue) > 0 && len(m.dials) < m.cfg.MaxDials && m.links+len(m.dials) < m.cfg.MaxLinks {
 		first := 0
@@ -237,7 +263,7 @@ func (m *Mesh) startDials() {
 		}
 		m.dialQueue = slices.Delete(m.dialQueue, first, first+1)
 		n.queued = false
-		if !n.up && (len(n.shares) > 0 || n.base) {
+		if !n.up && (n.wanted > 0 || n.base) {
 			m.startDial(n)
 		}
 	}
@@ -367,6 +393,7 @@ func (m *Mesh) nodeDone(d *dial, o Outcome) {
 		m.fetch(n)
 	}
 	m.dropExpired(n)
+	m.unreached(n)
 	if n.fails >= maxFails && !n.held() {
 		m.dropNode(n)
 		return

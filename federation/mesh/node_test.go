@@ -124,13 +124,13 @@ func TestBaselineIsKeptAndIdleLinksGo(t *testing.T) {
 		t.Fatalf("%d dials for %d links", len(dials), baselineLinks)
 	}
 	for _, d := range dials {
-		s.m.LinkUp(0, d.Key, true)
+		s.m.LinkUp(0, d.Key, Link{Dialled: true})
 		s.m.DialDone(0, d.ID, DialOK, d.Key)
 	}
 	for i := 20; i < 25; i++ { // five more, that some swarm had needed
-		s.m.LinkUp(0, key(i), true)
+		s.m.LinkUp(0, key(i), Link{Dialled: true})
 	}
-	s.m.LinkUp(0, key(30), false) // not ours to let go
+	s.m.LinkUp(0, key(30), Link{Dialled: false}) // not ours to let go
 	closed := 0
 	for s.now < 30*time.Minute {
 		s.to(s.now)
@@ -154,30 +154,9 @@ func TestBaselineIsKeptAndIdleLinksGo(t *testing.T) {
 	}
 }
 
-func TestLinksAreBounded(t *testing.T) {
-	s := newScript(t, Config{NoRendezvous: true, MaxLinks: 4})
-	for i := 1; i <= 4; i++ {
-		s.m.LinkUp(0, key(i), false)
-		s.m.Touched(0, "x", alone(1), true)
-		s.m.Joined(0, key(i), "x")
-	}
-	s.m.LinkUp(0, key(5), false)
-	s.to(0)
-	if c := s.of(ActClose); len(c) != 1 || c[0].Key != key(5) {
-		t.Fatalf("with all links in use: %v", c)
-	}
-	s.m.LinkDown(0, key(5))
-	s.m.Left(0, key(2), "x")
-	s.m.LinkUp(0, key(6), false)
-	s.to(0)
-	if c := s.of(ActClose); len(c) != 1 || c[0].Key != key(2) {
-		t.Fatalf("with an idle link: %v", c)
-	}
-}
-
 func TestUpdatesAreGathered(t *testing.T) {
 	s := newScript(t, Config{NoRendezvous: true})
-	s.m.LinkUp(0, key(1), true)
+	s.m.LinkUp(0, key(1), Link{Dialled: true})
 	s.m.Touched(0, "x", alone(1), true)
 	s.m.Joined(0, key(1), "x")
 	joins := 0
@@ -201,7 +180,7 @@ func TestUpdatesAreGathered(t *testing.T) {
 
 func TestAJoinForASwarmWeLackIsRemembered(t *testing.T) {
 	s := newScript(t, Config{NoRendezvous: true})
-	s.m.LinkUp(0, key(1), false)
+	s.m.LinkUp(0, key(1), Link{Dialled: false})
 	s.m.Asked(0, key(1), "x")
 	s.to(time.Minute)
 	s.m.Touched(s.now, "x", alone(1), true)
@@ -210,7 +189,7 @@ func TestAJoinForASwarmWeLackIsRemembered(t *testing.T) {
 		t.Fatalf("joins: %v", j)
 	}
 	// A leave in return is the end of it until there is news.
-	s.m.Left(s.now, key(1), "x")
+	s.m.Left(s.now, key(1), "x", false)
 	for range 10 {
 		s.m.Touched(s.now, "x", alone(2), true)
 		if s.to(s.now + time.Second); len(s.of(ActJoin)) != 0 {

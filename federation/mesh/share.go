@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -13,10 +12,6 @@ const (
 	// updatePause is the least time between two joins for one swarm on one
 	// link: the first goes out at once, what follows is gathered.
 	updatePause = 250 * time.Millisecond
-	// askLifetime is how long a join for a swarm that we lack is remembered,
-	// so that its sender hears at once when we have it.
-	askLifetime = 10 * time.Minute
-	maxAskers   = 8 // per swarm
 )
 
 // share is a swarm that this node has and another is said to have: by its own
@@ -28,10 +23,18 @@ type share struct {
 	node            *node
 	inSwarm, inNode int            // places in their lists
 	addr            netip.AddrPort // where a search named it; zero: nowhere
-	group           netip.AddrPort
+	group           netip.AddrPort // of addr, and how many of one swarm may come from there
+	limit           int
 	until           time.Duration // when the permission ends unless joined
+	partner         bool          // the swarm is to be shared with it
+	picked          bool          // as we chose
+	since           time.Duration // when it became a partner
+	rest            time.Duration // neither picked nor admitted before
+	trials          int           // how often it was dropped without having brought anything
+	brought         time.Duration // when an answer came through it last; never: none did
+	namedAt         time.Duration // when the swarm was named to it last
 	joined          bool          // our join was sent over the present link
-	left            bool          // it answered with a leave: only news makes us try again
+	left            bool          // it lacks the swarm: only news makes us try again
 	task            task          // the next update
 	dirty           bool
 	queued          bool          // waits in the node's joinQueue
@@ -39,12 +42,6 @@ type share struct {
 	known           bool          // it has shown that it knows the info hash
 	naming          bool          // waits to be named to it
 	free            time.Duration // before then, updates are gathered
-}
-
-// asker is a node that sent a join for a swarm that we lack.
-type asker struct {
-	key   Key
-	until time.Duration
 }
 
 func (m *Mesh) share(s *swarm, n *node) *share {
@@ -56,26 +53,33 @@ func (m *Mesh) share(s *swarm, n *node) *share {
 	return nil
 }
 
-// addShare makes a share, if the bounds leave room for it.
+// addShare notes that n has s, if the bounds leave room for it.
 func (m *Mesh) addShare(s *swarm, n *node) *share {
-	if len(s.shares) >= m.cfg.MaxPartners && !m.dropWorst(s) {
+	switch {
+	case len(n.shares) >= m.cfg.MaxSwarmsPerNode:
+		m.stats.Dropped[DropShares]++
+		return nil
+	case len(s.shares) >= m.cfg.MaxKnown && !m.dropWorst(s):
 		m.stats.Dropped[DropPartners]++
 		return nil
 	}
-	if len(n.shares) >= m.cfg.MaxSwarmsPerNode {
-		m.stats.Dropped[DropShares]++
-		return nil
-	}
-	sh := &share{swarm: s, node: n, inSwarm: len(s.shares), inNode: len(n.shares)}
+	sh := &share{swarm: s, node: n, inSwarm: len(s.shares), inNode: len(n.shares), brought: never, namedAt: m.now - tellAgain}
 	sh.task.run = func() { m.update(sh) }
 	s.shares = append(s.shares, sh)
 	n.shares = append(n.shares, sh)
 	return sh
 }
 
-// dropWorst makes room in a full swarm.
+// dropWorst makes room in a swarm of which too many nodes are known. Strangers
+// cannot choose whom it forgets: one that cannot be reached, else any at random
+// that is no partner.
 func (m *Mesh) dropWorst(s *swarm) bool {
 	worst := m.worstShare(s)
+	for try := 0; worst == nil && try < 8; try++ {
+		if sh := s.shares[m.rand.IntN(len(s.shares))]; !sh.partner {
+			worst = sh
+		}
+	}
 	if worst == nil {
 		return false
 	}
@@ -100,6 +104,7 @@ func (m *Mesh) worstShare(s *swarm) *share {
 }
 
 func (m *Mesh) dropShare(sh *share) {
+	m.unfriend(sh, false)
 	m.cancel(&sh.task)
 	sh.dirty = false // it may be in the joinQueue
 	s, n := sh.swarm, sh.node
@@ -133,13 +138,13 @@ func (m *Mesh) name(s *swarm, n *node, addr netip.AddrPort) {
 		sh.addr = addr
 	}
 	if sh.addr.IsValid() {
-		sh.group, _ = m.group(sh.addr)
+		sh.group, sh.limit = m.group(sh.addr)
 	}
 	sh.until, sh.left = m.now+nameLifetime, false
-	if !sh.joined {
-		m.refresh(sh)
+	m.settle(s)
+	if sh.partner {
+		m.want(sh)
 	}
-	m.wantDial(n)
 }
 
 // moved ends what addr said of whoever was there before n.
@@ -158,7 +163,7 @@ func (m *Mesh) moved(s *swarm, n *node, addr netip.AddrPort) {
 
 // refresh sends a join for the swarm's present state, at once or soon.
 func (m *Mesh) refresh(sh *share) {
-	if !sh.node.up || !sh.joined && (sh.left || sh.until <= m.now) {
+	if !sh.node.up || sh.node.closing || !sh.partner || !sh.joined && (sh.left || sh.until <= m.now) {
 		return
 	}
 	if !sh.joined && !sh.known {
@@ -167,6 +172,43 @@ func (m *Mesh) refresh(sh *share) {
 	}
 	sh.dirty = true
 	m.at(&sh.task, max(m.now, sh.free))
+}
+
+// Accepts reports whether a join of key, for a swarm that we have, is to be
+// answered with ours. If not, it is to be told that we have it and are full.
+func (m *Mesh) Accepts(now time.Duration, key Key, infoHash string) bool {
+	m.moveTo(now)
+	n, s := m.nodes[key], m.swarms[infoHash]
+	if n == nil || !n.up || s == nil {
+		return s == nil // the runner saw the swarm before we did
+	}
+	sh := m.has(s, n)
+	if sh == nil {
+		return false
+	}
+	if m.admit(s, sh, true) {
+		return true
+	}
+	m.stats.Dropped[DropPartners]++
+	m.settle(s)
+	return false
+}
+
+// has notes that n has shown that it has s; nil if there is no room.
+func (m *Mesh) has(s *swarm, n *node) *share {
+	sh := m.share(s, n)
+	if sh == nil {
+		if sh = m.addShare(s, n); sh == nil {
+			return nil
+		}
+		if len(s.shares) > m.cfg.MaxPartners && !m.mayKnow(sh) {
+			m.stats.Dropped[DropGroup]++
+			m.dropShare(sh)
+			return nil
+		}
+	}
+	sh.until, sh.left = max(sh.until, m.now+nameLifetime), false
+	return sh
 }
 
 // Joined tells that key sent a join for a swarm that we have, and got ours.
@@ -181,16 +223,16 @@ func (m *Mesh) Joined(now time.Duration, key Key, infoHash string) {
 		m.remember(infoHash, key)
 		return
 	}
-	sh := m.share(s, n)
-	if sh == nil {
-		if sh = m.addShare(s, n); sh == nil {
-			return
-		}
+	sh := m.has(s, n)
+	if sh == nil || !m.admit(s, sh, true) {
+		m.stats.Dropped[DropPartners]++
+		m.emit(Action{Kind: ActLeave, Key: key, InfoHash: infoHash, Full: true})
+		return
 	}
-	sh.until = max(sh.until, m.now+askLifetime)
-	sh.joined, sh.left, sh.known = true, false, true
+	sh.joined, sh.known = true, true
 	sh.free = max(sh.free, m.now+updatePause)
 	m.cancel(&n.idle)
+	m.settle(s)
 }
 
 // Asked tells that key sent a join for a swarm that we lack.
@@ -206,19 +248,18 @@ func (m *Mesh) Asked(now time.Duration, key Key, infoHash string) {
 	}
 	// We have it meanwhile: their join was answered with a leave, so ours
 	// starts afresh.
-	sh := m.share(s, n)
-	if sh == nil {
-		sh = m.addShare(s, n)
-	}
-	if sh != nil {
-		sh.joined, sh.left, sh.known = false, false, true
-		sh.until = max(sh.until, m.now+askLifetime)
-		m.refresh(sh)
+	if sh := m.has(s, n); sh != nil {
+		sh.joined, sh.known = false, true
+		if m.admit(s, sh, true) {
+			m.refresh(sh)
+		}
+		m.settle(s)
 	}
 }
 
-// Left tells that key sent a leave: it lacks the swarm, or lost it.
-func (m *Mesh) Left(now time.Duration, key Key, infoHash string) {
+// Left tells that key sent a leave. full: it has the swarm, and partners
+// enough; otherwise it lacks it, or lost it.
+func (m *Mesh) Left(now time.Duration, key Key, infoHash string, full bool) {
 	m.moveTo(now)
 	n, s := m.nodes[key], m.swarms[infoHash]
 	if n == nil || s == nil {
@@ -229,85 +270,24 @@ func (m *Mesh) Left(now time.Duration, key Key, infoHash string) {
 		return
 	}
 	m.stats.Leaves++
-	sh.joined, sh.dirty, sh.left = false, false, true
+	refused := sh.partner && m.now-sh.since < trial/2
+	if full || s.crowded {
+		m.unfriend(sh, false)
+	}
+	sh.joined, sh.dirty = false, false
 	m.cancel(&sh.task)
-	if !sh.addr.IsValid() || sh.until <= m.now {
-		m.dropShare(sh)
-		return
-	}
 	m.idle(n)
-}
-
-// askers are the nodes that asked for one swarm. gen tells its place in the
-// ring from those that it had before.
-type askers struct {
-	list []asker
-	gen  uint64
-}
-
-type askPlace struct {
-	infoHash string
-	gen      uint64
-}
-
-// remember keeps an asker until the swarm appears here.
-func (m *Mesh) remember(infoHash string, key Key) {
-	e := m.askers[infoHash]
-	if e == nil {
-		e = &askers{gen: m.id()}
-		m.askers[infoHash] = e
-		m.askRing = append(m.askRing, askPlace{infoHash, e.gen})
-	}
-	for i := range e.list {
-		if e.list[i].key == key {
-			e.list[i].until = m.now + askLifetime
-			return
+	if full {
+		if sh.until = max(sh.until, m.now+nameLifetime); refused {
+			sh.rest = m.now + m.jitter(restRefused, 0.5)
 		}
-	}
-	if len(e.list) >= maxAskers {
-		m.stats.Dropped[DropAskers]++
+		m.settle(s)
 		return
 	}
-	e.list = append(e.list, asker{key, m.now + askLifetime})
-	m.askCount++
-	for m.askCount > m.cfg.MaxAskers {
-		m.stats.Dropped[DropAskers] += uint64(m.forgetAskers(m.askRing[0]))
-		m.askRing = m.askRing[1:]
+	if sh.left = true; !sh.addr.IsValid() || sh.until <= m.now {
+		m.dropShare(sh)
 	}
-	if len(m.askRing) > 2*m.cfg.MaxAskers {
-		m.askRing = slices.DeleteFunc(m.askRing, func(p askPlace) bool {
-			e := m.askers[p.infoHash]
-			return e == nil || e.gen != p.gen
-		})
-	}
-}
-
-func (m *Mesh) forgetAskers(p askPlace) int {
-	e := m.askers[p.infoHash]
-	if e == nil || e.gen != p.gen {
-		return 0
-	}
-	delete(m.askers, p.infoHash)
-	m.askCount -= len(e.list)
-	return len(e.list)
-}
-
-// takeAskers turns those who asked for a swarm into shares of it.
-func (m *Mesh) takeAskers(s *swarm) {
-	e := m.askers[s.infoHash]
-	if e == nil {
-		return
-	}
-	m.forgetAskers(askPlace{s.infoHash, e.gen})
-	for _, a := range e.list {
-		n := m.nodes[a.key]
-		if n == nil || !n.up || a.until <= m.now {
-			continue
-		}
-		if sh := m.addShare(s, n); sh != nil {
-			sh.until, sh.known = a.until, true
-		}
-	}
+	m.settle(s)
 }
 
 // Refresh sends every swarm's state to key again: over a new link, or after

@@ -56,6 +56,10 @@ type Stats struct {
 	Hits           uint64 // of our swarms by filters of others
 	Names          uint64 // sent
 	Named          uint64 // names that came, of swarms that we have
+	Displaced      uint64 // links closed for others
+	Evictions      uint64 // partners that had to go for a newcomer
+	Trims          uint64 // partners dropped to have places free
+	Rotations      uint64 // partners dropped for another one
 	Dropped        [Drops]uint64
 }
 

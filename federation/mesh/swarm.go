@@ -62,6 +62,15 @@ type swarm struct {
 	announced bool // the last search published us
 	search    *search
 	shares    []*share
+	partners  int              // of them
+	picks     int              // of those
+	crowded   bool             // not all of them can be partners
+	tend      task             // the next look at them
+	rotated   time.Duration    // when one was exchanged last
+	evicted   time.Duration    // when one had to go last
+	redraws   int              // how often the picks were drawn again
+	redrawn   time.Duration    // when
+	hasty     int              // place in hastySteps
 	asking    []*address       // its last addresses, some of them still pending
 	backlog   []netip.AddrPort // to be asked later
 	drain     task
@@ -101,9 +110,10 @@ func (m *Mesh) Touched(now time.Duration, infoHash string, st SwarmState, local 
 }
 
 func (m *Mesh) addSwarm(infoHash string, st SwarmState) *swarm {
-	s := &swarm{infoHash: infoHash, state: st}
+	s := &swarm{infoHash: infoHash, state: st, evicted: m.now - evictPause}
 	s.task.run = func() { m.searchDue(s) }
 	s.drain.run = func() { m.drainBacklog(s) }
+	s.tend.run = func() { m.tendPartners(s) }
 	m.swarms[infoHash] = s
 	m.countHungry(s, +1)
 	due := m.now
@@ -160,6 +170,7 @@ func (m *Mesh) dropSwarm(s *swarm) {
 	s.gone, s.waiting = true, false
 	m.cancel(&s.task)
 	m.cancel(&s.drain)
+	m.cancel(&s.tend)
 	m.keepBacklog(s, nil)
 	m.countHungry(s, -1)
 	delete(m.swarms, s.infoHash)
@@ -169,7 +180,8 @@ func (m *Mesh) dropSwarm(s *swarm) {
 	}
 	for len(s.shares) > 0 {
 		sh := s.shares[len(s.shares)-1]
-		if sh.joined {
+		if sh.node.up && (sh.joined || sh.node.speaks) {
+			// Those that only know of us count us no more.
 			m.emit(Action{Kind: ActLeave, Key: sh.node.key, InfoHash: s.infoHash})
 		}
 		if sh.node.up && sh.known {

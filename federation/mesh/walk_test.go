@@ -133,7 +133,7 @@ func (w *walk) step() {
 					who = key(node)
 				}
 				w.up[who] = true
-				s.m.LinkUp(s.now, who, true)
+				s.m.LinkUp(s.now, who, Link{Dialled: true})
 				s.m.DialDone(s.now, id, DialOK, who)
 			} else {
 				s.m.DialDone(s.now, id, Outcome(1+r.IntN(4)), Key{})
@@ -141,7 +141,7 @@ func (w *walk) step() {
 		}
 	case 9:
 		w.up[key(node)] = true
-		s.m.LinkUp(s.now, key(node), false)
+		s.m.LinkUp(s.now, key(node), Link{Dialled: false})
 	case 10:
 		delete(w.up, key(node))
 		delete(w.speaks, key(node))
@@ -156,7 +156,7 @@ func (w *walk) step() {
 			}
 		}
 	case 12:
-		s.m.Left(s.now, key(node), ih)
+		s.m.Left(s.now, key(node), ih, r.IntN(3) == 0)
 	case 13:
 		switch r.IntN(4) {
 		case 0:

@@ -118,7 +118,7 @@ func (w *World) connect(from, to *node, seq uint64, proof time.Duration) *link {
 		if b.closed || a.closed && b.in.first == len(b.in.arrive) {
 			return
 		}
-		if !to.up || to.runs != run || to.hostile == nil && to.mesh.Barred(to.now(), from.key) {
+		if !to.up || to.runs != run || to.hostile == nil && !to.admits(from) {
 			b.closed = true
 			a.expectEnd()
 			return
@@ -135,6 +135,11 @@ func (w *World) connect(from, to *node, seq uint64, proof time.Duration) *link {
 		}
 	})
 	return a
+}
+
+// admits reports whether a link that another node dialled may stay.
+func (n *node) admits(from *node) bool {
+	return !n.mesh.Barred(n.now(), from.key) && n.mesh.Admits(n.now(), from.key, n.linkOf(from, false))
 }
 
 // open enters the end in its node.

@@ -193,9 +193,9 @@ func (l *link) sendOffers(kind frame.Kind, b []byte, offers int) bool {
 	return true
 }
 
-func (l *link) sendLeave(infoHash []byte) {
+func (l *link) sendLeave(infoHash []byte, full bool) {
 	w := l.n.w
-	w.scratch = frame.AppendLeave(w.scratch[:0], infoHash)
+	w.scratch = frame.AppendLeave(w.scratch[:0], infoHash, full)
 	l.send(frame.KindLeave, w.scratch)
 }
 
@@ -216,7 +216,7 @@ func (l *link) take(b []byte) {
 			l.strike()
 		}
 	case frame.KindLeave:
-		l.p.leaveReceived(w.frame.Leave.InfoHash)
+		l.p.leaveReceived(w.frame.Leave.InfoHash, w.frame.Leave.Full)
 	case frame.KindOffers:
 		l.onOffers(&w.frame.Offers)
 	case frame.KindAnswer:
@@ -295,7 +295,8 @@ func (l *link) onOffers(m *frame.Offers) {
 		return
 	}
 	if l.p.shared[string(m.InfoHash)] == nil {
-		l.sendLeave(m.InfoHash)
+		_, have := l.n.tracker.State(m.InfoHash)
+		l.sendLeave(m.InfoHash, have)
 	}
 	l.p.session.Offers(m.InfoHash, m.PeerID, batch[:n])
 }
@@ -319,9 +320,11 @@ func (l *link) onAnswer(m *frame.Answer) {
 		l.strike()
 		return
 	}
-	l.p.session.Answer(swarm.Answer{
+	if out := l.p.session.Answer(swarm.Answer{
 		InfoHash: m.InfoHash, PeerID: m.PeerID, ToPeerID: m.ToPeerID, OfferID: o.ID, OfferKey: o.Key, Payload: o.Payload,
-	})
+	}); out.Drop == swarm.DropNone && l.p.session.Trust().Proven {
+		l.p.brought(m.InfoHash)
+	}
 }
 
 func (l *link) onRefused(m *frame.Refused) {

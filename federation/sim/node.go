@@ -185,7 +185,7 @@ func (n *node) perform(a *mesh.Action) {
 		}
 	case mesh.ActLeave:
 		if p != nil {
-			p.leave(a.InfoHash)
+			p.leave(a.InfoHash, a.Full)
 		}
 	case mesh.ActCensus:
 		if p != nil {
@@ -309,9 +309,21 @@ func (n *node) sync(p *peer) {
 		n.mesh.LinkDown(n.now(), p.key)
 	}
 	if p.cur != nil {
-		n.mesh.LinkUp(n.now(), p.key, p.cur.dialled)
+		n.mesh.LinkUp(n.now(), p.key, n.linkOf(p.cur.o.n, p.cur.dialled))
 	}
 	n.advance()
+}
+
+// linkOf is what the mesh is told of a link.
+func (n *node) linkOf(o *node, dialled bool) mesh.Link {
+	l := mesh.Link{Dialled: dialled, From: o.addr}
+	if k := n.known[o.key]; k != nil {
+		l.Age = n.w.now - k.firstSeen
+	}
+	if n.w.cfg.Switches.NoTrust {
+		l.From, l.Age = netip.AddrPort{}, n.now()
+	}
+	return l
 }
 
 // stop ends the node at once, as a crash does. With dark its host goes as

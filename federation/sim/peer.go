@@ -40,6 +40,8 @@ type peer struct {
 type membership struct {
 	ours, theirs bool
 	last         uint64 // hash of our last join
+	told         bool   // the mesh knows of an answer that came
+	toldAt       time.Duration
 }
 
 func newPeer(n *node, key mesh.Key) *peer {
@@ -188,10 +190,18 @@ func (p *peer) close(code frame.Code) {
 // joinReceived performs a join; false if it goes beyond a bound. Our own join
 // goes out before theirs reaches the tracker.
 func (p *peer) joinReceived(l *link, j *frame.Join) bool {
+	if p.shared[string(j.InfoHash)] == nil {
+		ok := p.n.mesh.Accepts(p.n.now(), p.key, string(j.InfoHash))
+		p.n.advance()
+		if !ok {
+			p.sendLeave(j.InfoHash, true)
+			return true
+		}
+	}
 	m := p.shared[string(j.InfoHash)]
 	if m == nil {
 		if len(p.shared) >= maxShared {
-			p.sendLeave(j.InfoHash)
+			p.sendLeave(j.InfoHash, true)
 			return false
 		}
 		m = &membership{}
@@ -209,8 +219,9 @@ func (p *peer) joinReceived(l *link, j *frame.Join) bool {
 	}) {
 		delete(p.shared, string(j.InfoHash))
 		p.session.Leave(j.InfoHash)
-		p.sendLeave(j.InfoHash)
-		p.declined(string(j.InfoHash))
+		_, have := p.n.tracker.State(j.InfoHash)
+		p.sendLeave(j.InfoHash, have)
+		p.declined(string(j.InfoHash), have)
 		return true
 	}
 	m.theirs = true
@@ -222,9 +233,23 @@ func (p *peer) joinReceived(l *link, j *frame.Join) bool {
 	return true
 }
 
-func (p *peer) declined(infoHash string) {
-	if _, have := p.n.tracker.State([]byte(infoHash)); have {
-		p.n.mesh.Left(p.n.now(), p.key, infoHash)
+// broughtPause is how often the mesh is told at most that answers come.
+const broughtPause = 30 * time.Second
+
+// brought notes that an answer came, and was delivered.
+func (p *peer) brought(infoHash []byte) {
+	m := p.shared[string(infoHash)]
+	if m == nil || p.n.w.cfg.Switches.NoTrust || m.told && p.n.now()-m.toldAt < broughtPause {
+		return
+	}
+	m.told, m.toldAt = true, p.n.now()
+	p.n.mesh.Brought(p.n.now(), p.key, string(infoHash))
+	p.n.advance()
+}
+
+func (p *peer) declined(infoHash string, have bool) {
+	if have {
+		p.n.mesh.Left(p.n.now(), p.key, infoHash, true)
 	} else {
 		p.n.mesh.Asked(p.n.now(), p.key, infoHash)
 	}
@@ -232,14 +257,13 @@ func (p *peer) declined(infoHash string) {
 }
 
 // leaveReceived performs a leave, which clears both directions.
-func (p *peer) leaveReceived(infoHash []byte) {
-	if p.shared[string(infoHash)] == nil {
-		return
+func (p *peer) leaveReceived(infoHash []byte, full bool) {
+	if p.shared[string(infoHash)] != nil {
+		delete(p.shared, string(infoHash))
+		p.session.Leave(infoHash)
+		p.n.touch(infoHash, touchRemote)
 	}
-	delete(p.shared, string(infoHash))
-	p.session.Leave(infoHash)
-	p.n.touch(infoHash, touchRemote)
-	p.n.mesh.Left(p.n.now(), p.key, string(infoHash))
+	p.n.mesh.Left(p.n.now(), p.key, string(infoHash), full)
 	p.n.advance()
 }
 
@@ -257,18 +281,17 @@ func (p *peer) join(infoHash string) {
 	}
 }
 
-func (p *peer) leave(infoHash string) {
-	if p.shared[infoHash] == nil {
-		return
+func (p *peer) leave(infoHash string, full bool) {
+	if p.shared[infoHash] != nil {
+		delete(p.shared, infoHash)
+		p.session.Leave([]byte(infoHash))
 	}
-	delete(p.shared, infoHash)
-	p.session.Leave([]byte(infoHash))
-	p.sendLeave([]byte(infoHash))
+	p.sendLeave([]byte(infoHash), full)
 }
 
 func (p *peer) rejoin(infoHash string) {
 	p.n.w.count.rejoins++
-	p.leave(infoHash)
+	p.leave(infoHash, false)
 	p.join(infoHash)
 }
 
@@ -307,9 +330,9 @@ func (p *peer) sendJoin(m *membership, infoHash []byte) bool {
 	return true
 }
 
-func (p *peer) sendLeave(infoHash []byte) {
+func (p *peer) sendLeave(infoHash []byte, full bool) {
 	if p.cur != nil {
-		p.cur.sendLeave(infoHash)
+		p.cur.sendLeave(infoHash, full)
 	}
 }
 
