@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/anacrolix/dht/v2"
@@ -118,7 +117,7 @@ func publicAddr6(r *rand.Rand) netip.AddrPort {
 // fits it, in the table and in what we say; and liars do not keep us moving.
 func TestIDFollowsTheAddress(t *testing.T) {
 	for _, net := range []func(i int) string{v4Addr, v6Addr} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
 			f := newFakeNet()
 			var nodes []*Node
 			for i := range 10 {

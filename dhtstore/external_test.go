@@ -51,7 +51,7 @@ func TestVotesCountByNetwork(t *testing.T) {
 // TestReadOnlyAndBack: what BEP 43 asks of one who does not answer, of those
 // whom it asks, and that both end when it begins to answer.
 func TestReadOnlyAndBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		a := f.node(t, "5.1.0.1:7000", nil)
 		n := f.node(t, "5.1.1.1:7000", func(c *Config) { c.ReadOnly = true }, "5.1.0.1:7000")

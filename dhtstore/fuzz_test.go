@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -101,8 +100,8 @@ func FuzzReply(f *testing.F) {
 	it := signedAs(1, 5, "d1:ai1ee")
 	f.Add(fmt.Appendf(nil, "d%s1:k32:%s3:seqi5e3:sig64:%s5:token3:tok1:v%se", id20, it.key, it.sig, it.value))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		synctest.Test(t, func(t *testing.T) { fuzzReply(t, content, it, "127.0.0.1:7000", "127.0.0.2:7000") })
-		synctest.Test(t, func(t *testing.T) { fuzzReply(t, content, it, "[::1]:7000", "[::1]:7001") })
+		bubble(t, func(t *testing.T) { fuzzReply(t, content, it, "127.0.0.1:7000", "127.0.0.2:7000") })
+		bubble(t, func(t *testing.T) { fuzzReply(t, content, it, "[::1]:7000", "[::1]:7001") })
 	})
 }
 

@@ -18,7 +18,7 @@ import (
 // TestRepliesMustBeAskedFor: the right transaction from another address, and
 // another transaction from the right address, do not reach the library.
 func TestRepliesMustBeAskedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		n := f.node(t, "5.1.1.1:7000", nil)
 		defer closeAll(t, n)
@@ -85,7 +85,7 @@ func TestRepliesMustBeAskedFor(t *testing.T) {
 
 // TestPrivateAddressesAreNotServed, nor asked, unless allowed.
 func TestPrivateAddressesAreNotServed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		n := f.node(t, "5.1.1.1:7000", nil)
 		defer closeAll(t, n)
@@ -111,7 +111,7 @@ func TestPrivateAddressesAreNotServed(t *testing.T) {
 
 // TestQueryLimits of one public address, and puts.
 func TestQueryLimits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		n := f.node(t, "5.1.1.1:7000", nil)
 		defer closeAll(t, n)

@@ -5,13 +5,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
 // TestListenOnBoth: a port without a host is both families' where the machine
 // has both; IPv6 is a gift then, and an order when it is named.
 func TestListenOnBoth(t *testing.T) {
+	needIPv6(t)
 	start := func(listen ...string) (*Node, error) {
 		n, err := New(Config{Listen: listen, AllowPrivate: true})
 		if err == nil {
@@ -58,7 +58,7 @@ func TestListenOnBoth(t *testing.T) {
 // TestStateOfBothFamilies outlives a restart, and one with one family only.
 func TestStateOfBothFamilies(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		other := f.dual(t, v4Addr(0), v6Addr(0), nil)
 		defer closeAll(t, other)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -25,7 +24,7 @@ func found(t *testing.T, n *Node, target [20]byte, announce bool) map[netip.Addr
 }
 
 func TestNodesThatStartTogetherMeet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		// Neither is there when the other asks first.
 		a := f.node(t, "5.1.1.1:7000", nil, "5.1.1.2:7000")
@@ -39,7 +38,7 @@ func TestNodesThatStartTogetherMeet(t *testing.T) {
 }
 
 func TestBootstrapComesLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		boot := netip.MustParseAddrPort("5.1.1.1:7000")
 		n := f.node(t, "5.1.1.2:7000", nil, boot.String())
@@ -65,7 +64,7 @@ func TestBootstrapComesLate(t *testing.T) {
 // TestNetworkGoesAndComes: the table decays, the bootstrap address is asked
 // again, lookups work again.
 func TestNetworkGoesAndComes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		var nodes []*Node
 		for i := range 6 {
@@ -98,7 +97,7 @@ func TestNetworkGoesAndComes(t *testing.T) {
 // TestBootstrapNodeIsReplaced: the only node that one knows dies, and another
 // comes up at its address.
 func TestBootstrapNodeIsReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		first := f.node(t, "5.1.0.1:7000", nil)
 		n := f.node(t, "5.1.1.1:7000", nil, "5.1.0.1:7000")
@@ -118,7 +117,7 @@ func TestBootstrapNodeIsReplaced(t *testing.T) {
 func TestSavedTableOfDeadNodes(t *testing.T) {
 	dir := t.TempDir()
 	writeDeadState(t, dir)
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		boot := f.node(t, "5.1.0.1:7000", nil)
 		n := f.node(t, "5.1.1.1:7000", func(c *Config) { c.Dir = dir }, "5.1.0.1:7000")
@@ -142,7 +141,7 @@ func TestSavedTableOfDeadNodes(t *testing.T) {
 // back.
 func TestSavedTableIsEnough(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		other := f.node(t, "5.1.0.1:7000", nil)
 		defer closeAll(t, other)
@@ -163,7 +162,7 @@ func TestSavedTableIsEnough(t *testing.T) {
 
 // TestAnnouncementsExpire: nobody renews, nobody is found.
 func TestAnnouncementsExpire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		a := f.node(t, "5.1.0.1:7000", nil)
 		b := f.node(t, "5.1.1.1:7000", nil, "5.1.0.1:7000")
@@ -187,7 +186,7 @@ func TestAnnouncementsExpire(t *testing.T) {
 // TestPacketBudget: however many lookups run, no more packets leave than are
 // allowed, in all and to one address; and a write is not lost for it.
 func TestPacketBudget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		var others []*Node
 		for i := range 20 {
@@ -231,7 +230,7 @@ func TestPacketBudget(t *testing.T) {
 
 // TestResolveRate: strangers' addresses are asked slowly.
 func TestResolveRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		n := f.node(t, "5.2.0.1:7000", func(c *Config) { c.PacketRate = MaxPacketRate })
 		defer closeAll(t, n)
@@ -259,7 +258,7 @@ func TestResolveRate(t *testing.T) {
 
 // TestCallsEndWithTheirContext, and with the node.
 func TestCallsEndWithTheirContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		n := f.node(t, "5.2.0.1:7000", nil, "5.1.0.1:7000")
 		ctx, cancel := context.WithCancel(context.Background())
@@ -283,7 +282,7 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 
 // TestLeafAsksOnly: a read-only node finds, is not listed, and answers nobody.
 func TestLeafAsksOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		a := f.node(t, "5.1.0.1:7000", nil)
 		b := f.node(t, "5.1.1.1:7000", nil, "5.1.0.1:7000")
@@ -334,7 +333,7 @@ func writeDeadState(t *testing.T, dir string) {
 // bootstrap addresses are asked after 30 s, not when the last node has been
 // given up.
 func TestSilentTableFallsBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f := newFakeNet()
 		n := f.node(t, "5.2.0.1:7000", nil, "5.1.0.1:7000", "5.3.0.1:7000")
 		var others []*Node
@@ -361,7 +360,7 @@ func TestSilentTableFallsBack(t *testing.T) {
 // it, as bittorrent-dht does.
 func TestNobodyFindsItself(t *testing.T) {
 	for addr, want := range map[string]bool{"5.2.0.1:7000": false, "5.4.0.1:7000": false, "5.4.0.1:7001": true, "5.5.0.1:7000": true} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
 			f := newFakeNet()
 			n := f.node(t, "5.2.0.1:7000", nil)
 			defer closeAll(t, n)

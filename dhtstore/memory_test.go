@@ -6,12 +6,11 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
 func TestMemory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		ctx := context.Background()
 		m := NewMemory()
 		a := m.Node(netip.MustParseAddrPort("127.0.0.1:1"))

@@ -14,7 +14,9 @@ import (
 )
 
 const (
-	searchTimeout  = 15 * time.Second
+	// searchTimeout is twice what a search takes of those that the mesh has
+	// under way at once, in two DHTs, at the default rate of packets.
+	searchTimeout  = 30 * time.Second
 	resolveTimeout = 5 * time.Second
 	fetchTimeout   = 15 * time.Second
 )

@@ -94,10 +94,16 @@ func (m *Mesh) keepBacklog(s *swarm, list []netip.AddrPort) {
 	m.backlogged += len(s.backlog)
 	if len(s.backlog) == 0 {
 		s.backlog = nil
-		m.cancel(&s.drain)
+		if s.drain != nil {
+			m.cancel(s.drain)
+			s.drain = nil
+		}
 		return
 	}
-	m.sooner(&s.drain, m.now+m.jitter(drainPause, 0.25))
+	if s.drain == nil {
+		s.drain = &task{run: func() { m.drainBacklog(s) }}
+	}
+	m.sooner(s.drain, m.now+m.jitter(drainPause, 0.25))
 }
 
 // drainBacklog asks the next few addresses of a swarm's backlog.
@@ -117,7 +123,9 @@ func (m *Mesh) drainBacklog(s *swarm) {
 		m.backlogged--
 		m.resolveFor(q, addr)
 	}
-	if len(s.backlog) > 0 {
-		m.at(&s.drain, m.now+m.jitter(drainPause, 0.25))
+	if len(s.backlog) == 0 {
+		s.drain = nil
+		return
 	}
+	m.at(s.drain, m.now+m.jitter(drainPause, 0.25))
 }

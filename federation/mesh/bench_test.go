@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/draeder/peerservers/federation/filter"
@@ -24,5 +25,29 @@ func BenchmarkNamed(b *testing.B) {
 	for b.Loop() {
 		names[0] = r.Uint64()
 		m.Named(0, key(1), k, names)
+	}
+}
+
+// BenchmarkSwarms is what a swarm takes in time and memory, of as many as a
+// node knows by default at most.
+func BenchmarkSwarms(b *testing.B) {
+	used := func() uint64 {
+		var s runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	for b.Loop() {
+		b.StopTimer()
+		m := New(Config{NoRendezvous: true, Rand: rand.New(rand.NewPCG(1, 2))}, 0, noon)
+		before := used()
+		b.StartTimer()
+		for i := range m.cfg.MaxSwarms {
+			m.Touched(0, fmt.Sprintf("%020d", i), alone(1), false)
+		}
+		b.StopTimer()
+		b.ReportMetric(float64(used()-before)/float64(m.cfg.MaxSwarms), "B/swarm")
+		runtime.KeepAlive(m)
+		b.StartTimer()
 	}
 }

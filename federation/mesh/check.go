@@ -87,7 +87,7 @@ func (m *Mesh) checkSwarm(s *swarm) error {
 	if s.search == nil && !s.waiting && s.task.idx == 0 {
 		return errors.New("will never search again")
 	}
-	if len(s.backlog) > 0 && s.drain.idx == 0 {
+	if len(s.backlog) > 0 && (s.drain == nil || s.drain.idx == 0) {
 		return errors.New("backlog that nobody works off")
 	}
 	if s.search != nil && m.searches[s.search.id] != s.search {
@@ -172,7 +172,7 @@ func (m *Mesh) checkTalk() error {
 	for i, b := range m.buckets {
 		for j, e := range b {
 			s := e.s
-			if e.infoHash != s.infoHash || s.bucket != i || s.inBucket != j || m.swarms[s.infoHash] != s {
+			if e.infoHash != s.infoHash || int(s.bucket) != i || int(s.inBucket) != j || m.swarms[s.infoHash] != s {
 				return errors.New("swarm in the wrong place of its bucket")
 			}
 			found++

@@ -169,7 +169,7 @@ type Config struct {
 	Rand         *rand.Rand
 	BucketKey    filter.Key // of the network (derive.Network.BucketKey)
 
-	MaxSwarms        int // swarms known (200,000)
+	MaxSwarms        int // swarms known, about 450 bytes each (1,000,000)
 	MaxPartners      int // nodes that a swarm is shared with (16)
 	MaxKnown         int // nodes that a swarm is known to be at (256)
 	MaxNodes         int // node records (1,024)
@@ -208,7 +208,7 @@ func (c Config) withDefaults() Config {
 			*p = v
 		}
 	}
-	def(&c.MaxSwarms, 200_000)
+	def(&c.MaxSwarms, 1_000_000)
 	def(&c.MaxPartners, 16)
 	def(&c.MaxKnown, 256)
 	def(&c.MaxNodes, 1024)
@@ -340,7 +340,7 @@ func (m *Mesh) Advance(now time.Duration, unix int64, buf []Action) []Action {
 // Next is when Advance has something to do even without further input.
 func (m *Mesh) Next() time.Duration {
 	next := m.tasks.next()
-	if m.searchesReady() && len(m.searches) < m.cfg.MaxSearches {
+	if m.searchesReady() && len(m.searches) < m.mostSearches() {
 		next = min(next, m.searchTokens.when(m.now, 1))
 	}
 	if m.resolvesReady() && m.resolves < m.cfg.MaxResolves {

@@ -150,9 +150,9 @@ type bucketed struct {
 // enterBucket makes s findable by its name, and tells linked nodes its name
 // soon.
 func (m *Mesh) enterBucket(s *swarm) {
-	s.bucket = m.cfg.BucketKey.Bucket(s.infoHash)
+	s.bucket = int32(m.cfg.BucketKey.Bucket(s.infoHash))
 	b := &m.buckets[s.bucket]
-	s.inBucket = len(*b)
+	s.inBucket = int32(len(*b))
 	*b = append(*b, bucketed{s.infoHash, s})
 	if m.speakers == 0 {
 		return

@@ -32,7 +32,7 @@ type search struct {
 }
 
 func (m *Mesh) startSearches() {
-	for len(m.searches) < m.cfg.MaxSearches && m.searchesReady() {
+	for len(m.searches) < m.mostSearches() && m.searchesReady() {
 		days, n := derive.Epochs(m.unix)
 		if !m.searchTokens.take(m.now, float64(n)) {
 			return
@@ -48,6 +48,13 @@ func (m *Mesh) startSearches() {
 		s.began, s.searched, s.announced = m.now, true, !m.cfg.Leaf
 		m.emit(Action{Kind: ActSearch, ID: s.search.id, InfoHash: s.infoHash, Epochs: epochs, Announce: !m.cfg.Leaf})
 	}
+}
+
+// mostSearches is how many may be under way. Around midnight each is two, which
+// the directory's budget would let take twice as long otherwise.
+func (m *Mesh) mostSearches() int {
+	_, n := derive.Epochs(m.unix)
+	return max(1, m.cfg.MaxSearches/n)
 }
 
 func (m *Mesh) newSearch(s *swarm, rendezvous bool) *search {

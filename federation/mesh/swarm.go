@@ -51,15 +51,16 @@ type swarm struct {
 	infoHash  string
 	state     SwarmState
 	task      task // when it wants the next search
-	gen       uint64
-	waiting   bool // in a ready queue, under gen
+	gen       uint32
 	queue     class
-	fails     int  // searches in a row that found nobody
-	follow    int  // place in followSteps; it never goes back
+	waiting   bool // in a ready queue, under gen
 	extra     bool // the next search is one of followSteps
-	began     time.Duration
 	searched  bool
 	announced bool // the last search published us
+	gone      bool
+	fails     uint8 // searches in a row that found nobody, no more than there are steps
+	follow    uint8 // place in followSteps; it never goes back
+	began     time.Duration
 	search    *search
 	shares    []*share
 	partners  int              // of them
@@ -73,10 +74,9 @@ type swarm struct {
 	hasty     int              // place in hastySteps
 	asking    []*address       // its last addresses, some of them still pending
 	backlog   []netip.AddrPort // to be asked later
-	drain     task
-	gone      bool
-	bucket    int
-	inBucket  int // place in it
+	drain     *task            // nil without a backlog
+	bucket    int32
+	inBucket  int32 // place in it
 }
 
 // Touched tells what has become of a swarm of the local tracker. Calls are
@@ -112,7 +112,6 @@ func (m *Mesh) Touched(now time.Duration, infoHash string, st SwarmState, local 
 func (m *Mesh) addSwarm(infoHash string, st SwarmState) *swarm {
 	s := &swarm{infoHash: infoHash, state: st, evicted: m.now - evictPause}
 	s.task.run = func() { m.searchDue(s) }
-	s.drain.run = func() { m.drainBacklog(s) }
 	s.tend.run = func() { m.tendPartners(s) }
 	m.swarms[infoHash] = s
 	m.countHungry(s, +1)
@@ -169,7 +168,6 @@ func (m *Mesh) soon(s *swarm, pause time.Duration) {
 func (m *Mesh) dropSwarm(s *swarm) {
 	s.gone, s.waiting = true, false
 	m.cancel(&s.task)
-	m.cancel(&s.drain)
 	m.cancel(&s.tend)
 	m.keepBacklog(s, nil)
 	m.countHungry(s, -1)
@@ -210,7 +208,7 @@ func (s *swarm) class() class {
 // swarm has moved on since.
 type queued struct {
 	s   *swarm
-	gen uint64
+	gen uint32
 }
 
 // searchDue makes s wait for its turn to search, unless it can do without and
@@ -303,7 +301,7 @@ func (m *Mesh) inCompany(s *swarm) {
 	if m.publishFirst(s) {
 		return
 	}
-	if s.extra = s.follow < len(followSteps); s.extra {
+	if s.extra = int(s.follow) < len(followSteps); s.extra {
 		m.at(&s.task, m.now+m.jitter(followSteps[s.follow], 0.25))
 		s.follow++
 		return
@@ -320,8 +318,8 @@ func (m *Mesh) reschedule(s *swarm) {
 	if m.publishFirst(s) {
 		return
 	}
-	step := hungrySteps[min(s.fails, len(hungrySteps)-1)]
-	s.fails++
+	step := hungrySteps[s.fails]
+	s.fails = min(s.fails+1, uint8(len(hungrySteps)-1))
 	if m.unproven && step >= leafHungry {
 		m.at(&s.task, m.now+m.jitter(leafHungry, 0.1))
 		return

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -54,6 +55,36 @@ func TestALargeSwarmAloneHasItsShare(t *testing.T) {
 		}
 		if gap := s.now - last; gap > 30*time.Minute {
 			t.Fatalf("at %v the large swarm has not been searched for %v: what it published is gone", s.now, gap)
+		}
+	}
+}
+
+// What is beyond the bound is served as by a tracker alone, and counted; what
+// ends makes room.
+func TestSwarmsBeyondTheBoundAreCounted(t *testing.T) {
+	s := newScript(t, Config{NoRendezvous: true, MaxSwarms: 100})
+	for i := range 150 {
+		s.m.Touched(0, fmt.Sprint("swarm", i), alone(1), true)
+	}
+	if got := s.m.Stats().Dropped[DropSwarms]; len(s.m.swarms) != 100 || got != 50 {
+		t.Errorf("%d swarms known, %d counted", len(s.m.swarms), got)
+	}
+	s.m.Touched(0, "swarm0", SwarmState{}, true)
+	s.m.Touched(0, "swarm149", alone(1), true)
+	if s.m.swarms["swarm149"] == nil {
+		t.Error("no room where a swarm has ended")
+	}
+}
+
+// Around midnight, when each search is two, half as many are under way.
+func TestSearchesAroundMidnight(t *testing.T) {
+	for hours, want := range map[int64]int{0: 6, 11: 3} {
+		m := New(Config{NoRendezvous: true, Rand: rand.New(rand.NewPCG(1, 2))}, 0, noon+hours*3600)
+		for i := range 100 {
+			m.Touched(0, fmt.Sprint(i), alone(1), true)
+		}
+		if got := len(m.Advance(time.Second, noon+hours*3600, nil)); got != want {
+			t.Errorf("%d h after noon: %d searches at once, want %d", hours, got, want)
 		}
 	}
 }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package dhtstore
+
+const raceEnabled = false
