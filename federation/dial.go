@@ -164,7 +164,7 @@ func (f *Federation) tlsConfig(u nodeaddr.URL, key mesh.Key) *tls.Config {
 func (f *Federation) newLink(conn net.Conn, car *carrier, out *outbox, s handshake.Session, from netip.AddrPort) (*link, error) {
 	key := mesh.Key(s.Peer)
 	f.mu.Lock()
-	barred := f.mesh.Barred(f.now(), key)
+	barred := f.mesh.Barred(f.now(), key) || !s.Dialled && f.mesh.BarredAt(f.now(), groupOf(from), f.seenAt(key))
 	full := !s.Dialled && !f.mesh.Admits(f.now(), key, f.linkOf(key, s.Dialled, from))
 	f.mu.Unlock()
 	switch {

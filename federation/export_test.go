@@ -32,5 +32,14 @@ func DefaultDialer(f *Federation) Dialer {
 // DefaultQuota is what a link is allowed unless configured otherwise.
 func DefaultQuota() Quota { return Quota{}.withDefaults() }
 
+// Known is how many nodes f has records of, and MaxKnown the most.
+func (f *Federation) Known() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.known.nodes)
+}
+
+const MaxKnown = maxKnown
+
 // Gather is for how long a link's frames may wait for each other.
 const Gather = gather

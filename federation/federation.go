@@ -46,6 +46,7 @@ type Federation struct {
 	randMu  sync.Mutex
 	rand    *rand.Rand
 	accepts acceptances
+	strays  strays
 
 	place   atomic.Pointer[Place]
 	locator locator
@@ -79,6 +80,7 @@ func New(cfg Config) (*Federation, error) {
 		known: newNodeBook(),
 	}
 	f.accepts.init()
+	f.strays.init(f.now())
 	f.maxShared = cfg.Mesh.MaxSwarmsPerNode
 	if f.maxShared <= 0 {
 		f.maxShared = 10_000

@@ -247,7 +247,7 @@ func (l *link) strike(why strike) bool {
 	}
 	l.bad.Store(true)
 	l.f.log.Info("link: too many faults", "key", l.peer.name, "last", why.String())
-	l.f.step(func(m *mesh.Mesh, now time.Duration) { m.Misbehaved(now, l.peer.key) })
+	l.f.step(func(m *mesh.Mesh, now time.Duration) { m.Misbehaved(now, l.peer.key, l.group) })
 	code := frame.CodeProtocol
 	if why == strikeQuota || why == strikeOffers || why == strikeJoins || why == strikeNames {
 		code = frame.CodeLimit

@@ -7,6 +7,7 @@ import (
 	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/mesh"
 	"github.com/draeder/peerservers/tracker"
+	"github.com/draeder/peerservers/tracker/swarm"
 )
 
 // holdFor is how long parked offers wait for those of the other side, so
@@ -50,6 +51,12 @@ func (p *peer) joinReceived(l *link, j *frame.Join) bool {
 			p.mu.Unlock()
 			return false
 		}
+		if !p.f.strays.left(p.f.now(), p.key, l.group) {
+			p.f.stats.strays.Add(1)
+			p.sendLeave(j.InfoHash, false)
+			p.mu.Unlock()
+			return true
+		}
 		m = &membership{}
 		p.shared[string(j.InfoHash)] = m
 	}
@@ -68,7 +75,7 @@ func (p *peer) joinReceived(l *link, j *frame.Join) bool {
 		_, have := p.f.cfg.Tracker.State(j.InfoHash)
 		p.sendLeave(j.InfoHash, have)
 		p.mu.Unlock()
-		p.declined(string(j.InfoHash), have)
+		p.declined(l, string(j.InfoHash), have)
 		return true
 	}
 	m.theirs = true
@@ -83,7 +90,11 @@ func (p *peer) joinReceived(l *link, j *frame.Join) bool {
 
 // declined tells mesh of a join that found nothing here: if we have the swarm
 // it is only full, and to join again would end the same way.
-func (p *peer) declined(infoHash string, have bool) {
+func (p *peer) declined(l *link, infoHash string, have bool) {
+	if !have {
+		p.f.strays.came(p.f.now(), p.key, l.group)
+		p.traffic.drop(swarm.DropNoSwarm, 1)
+	}
 	p.f.step(func(m *mesh.Mesh, now time.Duration) {
 		if have {
 			m.Left(now, p.key, infoHash, true)

@@ -99,6 +99,15 @@ func (f *Federation) firstSeen(key mesh.Key) time.Time {
 	return n.firstSeen
 }
 
+// seenAt is when key was first seen, since the federation's epoch; now, if it
+// was not. Caller holds f.mu.
+func (f *Federation) seenAt(key mesh.Key) time.Duration {
+	if n := f.known.nodes[key]; n != nil {
+		return n.firstSeen.Sub(f.epoch)
+	}
+	return f.now()
+}
+
 func (f *Federation) pinOf(key mesh.Key) (pin [32]byte, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

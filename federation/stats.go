@@ -18,7 +18,7 @@ type counters struct {
 	refusedOut, refusedDropped                           atomic.Uint64
 	offersIn, answersIn, answersAccepted                 atomic.Uint64
 	refusedIn, gossipIn                                  atomic.Uint64
-	rejoins, publishFailed, savedStale                   atomic.Uint64
+	rejoins, publishFailed, savedStale, strays           atomic.Uint64
 	frames                                               [frame.Kinds]atomic.Uint64
 	strikes                                              [strikes]atomic.Uint64
 	handshakeFaults                                      [handshake.Faults]atomic.Uint64
@@ -54,6 +54,7 @@ type Stats struct {
 	AnswersAccepted              uint64 // of AnswersIn: passed on to who had made the offer
 	RefusedIn, RecordsIn         uint64
 	Rejoins                      uint64 // swarms that went and came back unseen
+	StraysRefused                uint64 // joins not looked at: too many of their node were for swarms that are not here
 	PublishFailed                uint64
 	SavedStale                   uint64 // saved records that are none
 	WatcherOverflows             uint64
@@ -74,7 +75,7 @@ func (f *Federation) Stats() Stats {
 		AnswersOut: c.answersOut.Load(), AnswersDropped: c.answersDropped.Load(),
 		RefusedOut: c.refusedOut.Load(), RefusedDropped: c.refusedDropped.Load(),
 		OffersIn: c.offersIn.Load(), AnswersIn: c.answersIn.Load(), AnswersAccepted: c.answersAccepted.Load(), RefusedIn: c.refusedIn.Load(), RecordsIn: c.gossipIn.Load(),
-		Rejoins: c.rejoins.Load(), PublishFailed: c.publishFailed.Load(), SavedStale: c.savedStale.Load(),
+		Rejoins: c.rejoins.Load(), StraysRefused: c.strays.Load(), PublishFailed: c.publishFailed.Load(), SavedStale: c.savedStale.Load(),
 		WatcherOverflows: f.cfg.Watcher.overflows(),
 		HandshakeFaults:  make(map[string]uint64), Frames: make(map[string]uint64), Strikes: make(map[string]uint64),
 		RecordFaults: make(map[string]uint64), MeshDropped: make(map[string]uint64), MeshDialOutcome: make(map[string]uint64),

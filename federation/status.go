@@ -32,12 +32,23 @@ type Status struct {
 	Swarms int          `json:"swarms"`
 	Hungry int          `json:"hungry"`
 	Links  []LinkStatus `json:"links"`
+	// Barred are the keys and address prefixes that are left alone because they
+	// broke the rules, and for how much longer.
+	Barred []BarStatus `json:"barred"`
 	// Since the start: what was left undone for a bound, handshakes and records
 	// that were refused, and faults on links.
 	Dropped    map[string]uint64 `json:"dropped"`
 	Handshakes map[string]uint64 `json:"handshake_faults"`
 	Records    map[string]uint64 `json:"record_faults"`
 	Strikes    map[string]uint64 `json:"strikes"`
+}
+
+// BarStatus is a key or a prefix that is left alone.
+type BarStatus struct {
+	Key    string  `json:"key,omitempty"`
+	Prefix string  `json:"prefix,omitempty"`
+	For    float64 `json:"for"`
+	Times  int     `json:"times"` // in a row: each doubles the time
 }
 
 // LinkStatus is one node with a link. What it counts goes back to when the
@@ -58,6 +69,8 @@ type LinkStatus struct {
 	Answers   Flow    `json:"answers"`
 	Refused   Flow    `json:"refused"` // offers that the receiver could not place
 	Bytes     Flow    `json:"bytes"`
+	// Trust is what the node's deeds say of it (tracker/swarm, trust.go).
+	Trust TrustStatus `json:"trust"`
 	// Accepted is how many of the answers received went on to who had made the
 	// offer: what the node's weight grows by.
 	Accepted uint64 `json:"answers_accepted"`
@@ -66,6 +79,14 @@ type LinkStatus struct {
 	Unsent  map[string]uint64 `json:"unsent"`
 	Dropped map[string]uint64 `json:"dropped"`
 	Strikes map[string]uint64 `json:"strikes"`
+}
+
+// TrustStatus is how a node stands: proven ones may draw more than a tenth of the
+// offers together, and from up to Receivers of their peers.
+type TrustStatus struct {
+	Met       bool `json:"met"` // a peer of its own was met by one of ours lately
+	Proven    bool `json:"proven"`
+	Receivers int  `json:"receivers"`
 }
 
 // Flow is what went each way.
@@ -107,6 +128,7 @@ func happened(all map[string]uint64) map[string]uint64 {
 // Status tells how federation stands.
 func (f *Federation) Status() Status {
 	stats, place := f.Stats(), f.place.Load()
+	stats.MeshDropped["stray_joins"] = stats.StraysRefused
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := Status{
@@ -114,7 +136,7 @@ func (f *Federation) Status() Status {
 		State: place.State.String(), Leaf: place.State == reach.Leaf, Why: place.Why,
 		URLs: urlStrings(place.URLs), Age: f.now().Seconds(),
 		Known: stats.Counts.Nodes, Swarms: stats.Counts.Swarms, Hungry: stats.Counts.Hungry,
-		Links:   []LinkStatus{}, // in JSON a list, not null
+		Links: []LinkStatus{}, Barred: []BarStatus{}, // in JSON a list, not null
 		Dropped: happened(stats.MeshDropped), Handshakes: happened(stats.HandshakeFaults),
 		Records: happened(stats.RecordFaults), Strikes: happened(stats.Strikes),
 	}
@@ -122,6 +144,13 @@ func (f *Federation) Status() Status {
 		if l := p.cur.Load(); l != nil {
 			s.Links = append(s.Links, f.linkStatus(p, l))
 		}
+	}
+	for _, b := range f.mesh.Bars(f.now()) {
+		bar := BarStatus{Prefix: b.Prefix, For: b.For.Seconds(), Times: b.Times}
+		if b.Prefix == "" {
+			bar.Key = hex.EncodeToString(b.Key[:])
+		}
+		s.Barred = append(s.Barred, bar)
 	}
 	slices.SortFunc(s.Links, func(a, b LinkStatus) int { return strings.Compare(a.Key, b.Key) })
 	return s
@@ -140,6 +169,7 @@ func (f *Federation) linkStatus(p *peer, l *link) LinkStatus {
 		}),
 		Dropped: make(map[string]uint64), Strikes: make(map[string]uint64),
 	}
+	s.Trust = TrustStatus(p.session.Trust())
 	if l.session.Dialled {
 		s.Direction = "out"
 	}

@@ -82,26 +82,44 @@ func (r *report) print(out io.Writer) {
 	if s := counted(r.Dropped); s != "" {
 		fmt.Fprintf(out, "  left undone for a bound: %s\n", s)
 	}
+	for _, b := range r.Barred[:min(len(r.Barred), 10)] {
+		who := "prefix " + b.Prefix
+		if b.Key != "" {
+			who = fmt.Sprintf("%.12s", b.Key)
+		}
+		fmt.Fprintf(out, "  barred: %s for %s, after %d times\n", who, age(b.For), b.Times)
+	}
+	if n := len(r.Barred); n > 10 {
+		fmt.Fprintf(out, "  barred: %d more\n", n-10)
+	}
 	if len(r.Links) == 0 {
 		return
 	}
 	fmt.Fprintln(out)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tWAY\tAGE\tSHARED\tOFFERS\tANSWERS\tACCEPTED\tBYTES\tDROPPED\tSTRIKES\tADDRESS\tURL")
+	fmt.Fprintln(t, "NODE\tWAY\tAGE\tSHARED\tOFFERS\tANSWERS\tACCEPTED\tBYTES\tDROPPED\tSTRIKES\tPROVEN\tADDRESS\tURL")
 	for _, l := range r.Links {
 		url := "(leaf)"
 		if len(l.URLs) > 0 {
 			url = l.URLs[0]
 		}
-		fmt.Fprintf(t, "%.12s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n",
+		fmt.Fprintf(t, "%.12s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n",
 			l.Key, l.Direction, age(l.Age), l.Shared, flow(l.Offers), flow(l.Answers), l.Accepted,
-			bytesOf(l.Bytes.Sent)+"/"+bytesOf(l.Bytes.Received), orDash(counted(l.Dropped)), orDash(counted(l.Strikes)), orDash(l.Address), url)
+			bytesOf(l.Bytes.Sent)+"/"+bytesOf(l.Bytes.Received), orDash(counted(l.Dropped)), orDash(counted(l.Strikes)), proven(l.Trust), orDash(l.Address), url)
 	}
 	t.Flush()
 }
 
 // flow is what went out and came in.
 func flow(f federation.Flow) string { return fmt.Sprintf("%d/%d", f.Sent, f.Received) }
+
+// proven is whether a node has proved itself, and how far it is drawn from.
+func proven(t federation.TrustStatus) string {
+	if t.Proven {
+		return fmt.Sprint("yes:", t.Receivers)
+	}
+	return fmt.Sprint("no:", t.Receivers)
+}
 
 func orDash(s string) string {
 	if s == "" {

@@ -50,6 +50,9 @@ func (m *Mesh) Check() error {
 	case m.askCount > m.cfg.MaxAskers || len(m.askRing) > 2*m.cfg.MaxAskers:
 		return fmt.Errorf("%d askers, %d places", m.askCount, len(m.askRing))
 	}
+	if len(m.barredKeys) > maxBars || len(m.barredPrefixes) > maxBars || len(m.plain) > maxPlain {
+		return fmt.Errorf("%d keys and %d prefixes barred, %d prefixes told in plain", len(m.barredKeys), len(m.barredPrefixes), len(m.plain))
+	}
 	if err := m.checkTalk(); err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func (m *Mesh) others(n *node) bool {
 		found := false
 		for _, o := range sh.swarm.shares {
 			v := o.node
-			if o.partner && !v.record.Unverified && (v.up || v.dial != nil || v.queued || len(v.record.URLs) > 0 && max(v.free, v.barred) <= m.now+othersSoon) {
+			if o.partner && !v.record.Unverified && (v.up || v.dial != nil || v.queued || len(v.record.URLs) > 0 && max(v.free, m.barredUntil(v.key)) <= m.now+othersSoon) {
 				found = true
 				break
 			}

@@ -90,21 +90,6 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 	}
 }
 
-// Misbehaved tells that key broke the rules of the link.
-func (m *Mesh) Misbehaved(now time.Duration, key Key) {
-	m.moveTo(now)
-	if n := m.nodes[key]; n != nil {
-		n.barred = m.now + penalty
-		m.stats.Barred++
-	}
-}
-
-// Barred reports whether key misbehaved lately.
-func (m *Mesh) Barred(now time.Duration, key Key) bool {
-	n := m.nodes[key]
-	return n != nil && n.barred > now
-}
-
 // idle starts the clock of a link over which nothing is shared. The side
 // that dialled lets it go: the other one cannot know what it is kept for.
 func (m *Mesh) idle(n *node) {
@@ -209,7 +194,7 @@ func (m *Mesh) pickNode(next *time.Duration) *node {
 		if n.up || n.dial != nil || n.queued || len(n.record.URLs) == 0 {
 			continue
 		}
-		free := max(n.free, n.barred, m.nodeFree(n))
+		free := max(n.free, m.barredUntil(n.key), m.nodeFree(n))
 		switch {
 		case free > m.now:
 			*next = min(*next, free)

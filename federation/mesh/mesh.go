@@ -254,6 +254,10 @@ type Mesh struct {
 	hosts    map[string]*host
 	askers   map[string]*askers
 	plain    map[netip.AddrPort]*bucket // by prefix: see approach
+
+	barredKeys     map[Key]*bar
+	barredPrefixes map[string]*bar
+
 	askRing  []askPlace
 	askCount int
 
@@ -289,12 +293,16 @@ func New(cfg Config, now time.Duration, unix int64) *Mesh {
 	cfg = cfg.withDefaults()
 	m := &Mesh{
 		cfg: cfg, rand: cfg.Rand, now: now, unix: unix,
-		swarms:   make(map[string]*swarm),
-		nodes:    make(map[Key]*node),
-		addrs:    make(map[netip.AddrPort]*address),
-		hosts:    make(map[string]*host),
-		askers:   make(map[string]*askers),
-		plain:    make(map[netip.AddrPort]*bucket),
+		swarms: make(map[string]*swarm),
+		nodes:  make(map[Key]*node),
+		addrs:  make(map[netip.AddrPort]*address),
+		hosts:  make(map[string]*host),
+		askers: make(map[string]*askers),
+		plain:  make(map[netip.AddrPort]*bucket),
+
+		barredKeys:     make(map[Key]*bar),
+		barredPrefixes: make(map[string]*bar),
+
 		searches: make(map[uint64]*search),
 		dials:    make(map[uint64]*dial),
 		buckets:  make([][]bucketed, filter.Buckets),

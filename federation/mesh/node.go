@@ -15,8 +15,6 @@ const (
 	// idleAfter is when a link over which nothing is shared is let go. It is
 	// far longer than a ledger entry lives.
 	idleAfter = 10 * time.Minute
-	// penalty is for how long a node that misbehaved is left alone.
-	penalty = 30 * time.Minute
 	// fetchPause is how often a node's newest record is looked up while none
 	// of its URLs works.
 	fetchPause = 10 * time.Minute
@@ -53,7 +51,6 @@ type node struct {
 
 	fails   int
 	free    time.Duration // not dialled before
-	barred  time.Duration // misbehaved: nor accepted
 	dial    *dial
 	task    task // the next attempt
 	queued  bool
@@ -213,7 +210,7 @@ func (m *Mesh) wantDial(n *node) {
 	if n.up || n.dial != nil || n.queued || len(n.record.URLs) == 0 || n.wanted == 0 && !n.base {
 		return
 	}
-	if free := max(n.free, n.barred); free > m.now {
+	if free := max(n.free, m.barredUntil(n.key)); free > m.now {
 		m.at(&n.task, free)
 		return
 	}

@@ -75,7 +75,7 @@ func (m *Mesh) eligible(sh *share) bool {
 		return true
 	}
 	n := sh.node
-	return !sh.left && sh.rest <= m.now && sh.until > m.now && n.barred <= m.now && (n.up || len(n.record.URLs) > 0) &&
+	return !sh.left && sh.rest <= m.now && sh.until > m.now && m.barredUntil(n.key) <= m.now && (n.up || len(n.record.URLs) > 0) &&
 		m.groupFree(sh)
 }
 

@@ -19,6 +19,7 @@ const (
 	DropBad                   // an address that gave a bad record lately
 	DropNames                 // too many swarms to name to a node
 	DropPlain                 // too many info hashes to tell to who was only named for them
+	DropBars                  // too many keys or prefixes that are barred
 	Drops
 )
 
@@ -26,7 +27,7 @@ const (
 func (d Drop) String() string {
 	names := [Drops]string{
 		"swarms", "partners", "shares", "nodes", "links", "addresses", "hosts", "askers", "sightings", "resolves",
-		"address", "prefix", "bad_record", "names", "plain_join",
+		"address", "prefix", "bad_record", "names", "plain_join", "bars",
 	}
 	if d >= Drops {
 		return "unknown"

@@ -162,7 +162,7 @@ func (w *walk) step() {
 		case 0:
 			s.m.Learn(s.now, w.record(node))
 		case 1:
-			s.m.Misbehaved(s.now, key(node))
+			s.m.Misbehaved(s.now, key(node), fmt.Sprint("prefix ", node%3))
 		case 2:
 			s.m.Refresh(s.now, key(node))
 		case 3:

@@ -263,7 +263,7 @@ func (l *link) strike() {
 		return
 	}
 	n.w.count.barred++
-	n.mesh.Misbehaved(n.now(), l.p.key)
+	n.mesh.Misbehaved(n.now(), l.p.key, l.group)
 	n.advance()
 	n.w.scratch = frame.AppendBye(n.w.scratch[:0], frame.CodeLimit)
 	l.send(frame.KindBye, n.w.scratch)
