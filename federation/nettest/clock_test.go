@@ -15,7 +15,7 @@ import (
 func TestClocks(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, far)
-	l.nodes[1] = l.hosts[1].StartNode(nettest.NodeConfig{DHT: []string{l.boot}, Binary: l.BinaryWithClock(time.Hour)})
+	l.startNode(1, nettest.NodeConfig{Binary: l.BinaryWithClock(time.Hour)})
 	l.start()
 	if ahead := dateOf(t, l.nodes[1]).Sub(dateOf(t, l.nodes[0])); ahead < 50*time.Minute || ahead > 70*time.Minute {
 		t.Errorf("node 1 is ahead by %v", ahead)
@@ -35,7 +35,7 @@ func TestClocks(t *testing.T) {
 	for _, i := range []int{0, 2} {
 		nettest.Eventually(t, "the node is gone", func() bool { return len(l.nodes[i].Status().Links) == 1 })
 	}
-	l.nodes[1] = l.hosts[1].StartNode(nettest.NodeConfig{DHT: []string{l.boot}, Dir: l.nodes[1].Dir})
+	l.startNode(1, nettest.NodeConfig{Dir: l.nodes[1].Dir})
 	l.start()
 	all[1] = l.client(1, "right1", "clocks")
 	meet()

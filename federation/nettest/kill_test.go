@@ -73,7 +73,7 @@ func TestKill(t *testing.T) {
 	alive(t, append(survivors, c)...)
 
 	// It comes back as who it was.
-	l.nodes[1] = l.hosts[1].StartNode(nettest.NodeConfig{DHT: []string{l.boot}, Dir: l.nodes[1].Dir})
+	l.startNode(1, nettest.NodeConfig{Dir: l.nodes[1].Dir})
 	l.start()
 	again := append(survivors, c)
 	for i := range victims {

@@ -40,10 +40,19 @@ func (l *lab) start() {
 	l.t.Helper()
 	for i := range l.nodes {
 		if l.nodes[i] == nil {
-			l.nodes[i] = l.hosts[i].StartNode(nettest.NodeConfig{DHT: []string{l.boot}})
+			l.startNode(i, nettest.NodeConfig{})
 		}
 	}
 	l.linked()
+}
+
+// startNode starts node i, with a client in a swarm that all nodes have: nodes
+// with nothing in common need no links.
+func (l *lab) startNode(i int, c nettest.NodeConfig) {
+	l.t.Helper()
+	c.DHT = []string{l.boot}
+	l.nodes[i] = l.hosts[i].StartNode(c)
+	l.client(i, fmt.Sprint("keeper", i), "kept")
 }
 
 // linked waits until there is one link between each two nodes, and none that

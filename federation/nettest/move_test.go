@@ -15,7 +15,7 @@ func TestMoveUnderway(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, far)
 	l.Name("node.example", "11.1.0.1")
-	l.nodes[0] = l.hosts[0].StartNode(nettest.NodeConfig{DHT: []string{l.boot}, URL: "wss://node.example:8000"})
+	l.startNode(0, nettest.NodeConfig{URL: "wss://node.example:8000"})
 	l.start()
 	user := l.Host("user", "11.20.0.1")
 	mover := user.Client(l.nodes[0].URL, "mover")
@@ -61,7 +61,7 @@ func TestMoveAndRestart(t *testing.T) {
 		nettest.Eventually(t, "the node is gone", func() bool { return len(l.nodes[i].Status().Links) == 1 })
 	}
 	l.hosts[0].Move("11.5.0.1")
-	l.nodes[0] = l.hosts[0].StartNode(nettest.NodeConfig{DHT: []string{l.boot}, Dir: l.nodes[0].Dir})
+	l.startNode(0, nettest.NodeConfig{Dir: l.nodes[0].Dir})
 	l.start()
 	if got := l.nodes[0].Status().Key; got != key {
 		t.Errorf("its key was %s and is %s", key, got)
