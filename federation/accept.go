@@ -169,7 +169,7 @@ func (f *Federation) proveAccepted(in *acceptance, br *bufio.Reader, addr netip.
 	conn.SetReadDeadline(time.Now().Add(handshakeTimeout))
 	car := newCarrier(conn, br, false)
 	out := newOutbox(false)
-	a, err := handshake.Accept(f.local, entropy(), f.place.Load().links)
+	a, err := handshake.Accept(f.local, f.entropy(), f.place.Load().links)
 	if err != nil {
 		return nil, err
 	}

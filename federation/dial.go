@@ -91,7 +91,7 @@ func (f *Federation) proveDialled(ctx context.Context, conn net.Conn, br *bufio.
 	deadline, _ := ctx.Deadline()
 	car := newCarrier(conn, br, true)
 	out := newOutbox(true)
-	d, hello, err := handshake.Dial(f.local, entropy(), u.Link(), seq, expect)
+	d, hello, err := handshake.Dial(f.local, f.entropy(), u.Link(), seq, expect)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/federation/mesh"
 	"github.com/draeder/peerservers/federation/nodeaddr"
 )
@@ -43,3 +44,10 @@ const MaxKnown = maxKnown
 
 // Gather is for how long a link's frames may wait for each other.
 const Gather = gather
+
+// Replay makes every handshake of f one of protocol version 1 and of the same
+// randomness, so that what was said to it once can be said again.
+func Replay(f *Federation, e handshake.Entropy) {
+	f.local.Versions = []uint32{1}
+	f.entropy = func() handshake.Entropy { return e }
+}

@@ -47,6 +47,7 @@ type Federation struct {
 	rand    *rand.Rand
 	accepts acceptances
 	strays  strays
+	entropy func() handshake.Entropy // of each handshake; tests replay theirs
 
 	place   atomic.Pointer[Place]
 	locator locator
@@ -77,7 +78,7 @@ func New(cfg Config) (*Federation, error) {
 		wake:  make(chan struct{}, 1), fresh: make(chan struct{}, 1), renew: make(chan struct{}, 1),
 		rand:  rand.New(rand.NewPCG(cfg.Rand.Uint64(), cfg.Rand.Uint64())),
 		peers: make(map[mesh.Key]*peer),
-		known: newNodeBook(),
+		known: newNodeBook(), entropy: entropy,
 	}
 	f.accepts.init()
 	f.strays.init(f.now())
