@@ -30,10 +30,11 @@ func TestKill(t *testing.T) {
 		members(t, o, "kill", len(all))
 	}
 
-	// c offers to everybody, again and again.
+	// c offers to everybody, again and again: no faster than nodes take offers of
+	// each other, and fast enough that some are always on their way.
 	const each = 5
 	announces := 0
-	pace := time.NewTicker(20 * time.Millisecond)
+	pace := time.NewTicker(250 * time.Millisecond)
 	defer pace.Stop()
 	stream := func(what string, enough func() bool) {
 		t.Helper()
@@ -44,12 +45,12 @@ func TestKill(t *testing.T) {
 			return enough()
 		})
 	}
-	stream("answers of a victim", func() bool { return len(answered(t, c, victims[0], each)) >= 20 })
+	stream("answers of a victim", func() bool { return len(answered(t, c, victims[0], each)) >= 5 })
 	l.nodes[1].Kill()
 	for _, i := range []int{0, 2} {
 		stream(fmt.Sprintf("node %d has one link", i), func() bool { return len(l.nodes[i].Status().Links) == 1 })
 	}
-	rest := announces + 10
+	rest := announces + 4
 	stream("some more", func() bool { return announces >= rest })
 
 	for _, s := range survivors {
