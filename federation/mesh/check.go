@@ -116,7 +116,7 @@ func (m *Mesh) checkPartners(s *swarm) error {
 	switch {
 	case partners != s.partners || picks != s.picks:
 		return fmt.Errorf("%d partners, %d picks, counted %d and %d", partners, picks, s.partners, s.picks)
-	case s.crowded && s.tend.idx == 0:
+	case s.crowded && (s.tend == nil || s.tend.idx == 0):
 		return errors.New("partners that nobody looks after")
 	case !s.crowded && len(s.shares) > m.cfg.MaxPartners:
 		return errors.New("crowded without knowing")

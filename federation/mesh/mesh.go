@@ -169,7 +169,7 @@ type Config struct {
 	Rand         *rand.Rand
 	BucketKey    filter.Key // of the network (derive.Network.BucketKey)
 
-	MaxSwarms        int // swarms known, about 450 bytes each (1,000,000)
+	MaxSwarms        int // swarms known, about 370 bytes each (1,000,000)
 	MaxPartners      int // nodes that a swarm is shared with (16)
 	MaxKnown         int // nodes that a swarm is known to be at (256)
 	MaxNodes         int // node records (1,024)

@@ -136,7 +136,31 @@ func (m *Mesh) settle(s *swarm) {
 	}
 	for m.short(s) && m.pick(s) {
 	}
-	m.sooner(&s.tend, m.nextTend(s))
+	m.tendSoon(s, m.nextTend(s))
+}
+
+// tending is what the partners of a swarm need besides, of which most swarms
+// have none.
+type tending struct {
+	task                  // the next look at them
+	rotated time.Duration // when one was exchanged last
+	redraws int           // how often the picks were drawn again
+	redrawn time.Duration // when
+	hasty   int           // place in hastySteps
+}
+
+// tendSoon has a swarm's partners looked at, no later than due.
+func (m *Mesh) tendSoon(s *swarm, due time.Duration) {
+	if s.tend == nil {
+		s.tend = &tending{task: task{run: func() { m.tendPartners(s) }}}
+	}
+	m.sooner(&s.tend.task, due)
+}
+
+func (m *Mesh) stopTending(s *swarm) {
+	if s.tend != nil {
+		m.cancel(&s.tend.task)
+	}
 }
 
 // measure finds out whether a swarm is crowded.
@@ -146,10 +170,10 @@ func (m *Mesh) measure(s *swarm) {
 		// Those of before are partners because there were no others: they are
 		// as good as those that came by themselves.
 		s.crowded = true
-		s.rotated = m.now + m.jitter(hastySteps[0], 0.5) - rotateEvery
-		s.hasty = 0
-		m.sooner(&s.tend, m.now)
-		s.redraws, s.redrawn = 0, m.now
+		m.tendSoon(s, m.now)
+		s.tend.rotated = m.now + m.jitter(hastySteps[0], 0.5) - rotateEvery
+		s.tend.hasty = 0
+		s.tend.redraws, s.tend.redrawn = 0, m.now
 		m.unpick(s, func(*share) bool { return true })
 	case known < m.cfg.MaxPartners && s.crowded:
 		s.crowded = false
@@ -171,13 +195,13 @@ func (m *Mesh) unpick(s *swarm, which func(*share) bool) {
 
 // shareWithAll makes partners of all that are known.
 func (m *Mesh) shareWithAll(s *swarm) {
-	m.cancel(&s.tend)
+	m.stopTending(s)
 	var fresh []*share
 	for _, sh := range s.shares {
 		switch {
 		case sh.partner || sh.left || sh.until <= m.now:
 		case sh.rest > m.now: // it is full: perhaps it knows more nodes than we do
-			m.sooner(&s.tend, sh.rest)
+			m.tendSoon(s, sh.rest)
 		case s.partners < m.cfg.MaxPartners:
 			m.befriend(sh, true)
 			fresh = append(fresh, sh)
@@ -207,9 +231,9 @@ func (m *Mesh) short(s *swarm) bool {
 
 // nextTend is when the partners of a crowded swarm are to be looked at next.
 func (m *Mesh) nextTend(s *swarm) time.Duration {
-	next := s.rotated + rotateEvery
-	if s.redraws < len(redrawSteps) {
-		next = min(next, s.redrawn+redrawSteps[s.redraws])
+	next := s.tend.rotated + rotateEvery
+	if s.tend.redraws < len(redrawSteps) {
+		next = min(next, s.tend.redrawn+redrawSteps[s.tend.redraws])
 	}
 	for _, sh := range s.shares {
 		if sh.partner && !sh.joined {
@@ -304,13 +328,13 @@ func (m *Mesh) tendPartners(s *swarm) {
 			m.dropShare(sh)
 		}
 	}
-	if s.crowded && s.redraws < len(redrawSteps) && m.now >= s.redrawn+redrawSteps[s.redraws] {
+	if s.crowded && s.tend.redraws < len(redrawSteps) && m.now >= s.tend.redrawn+redrawSteps[s.tend.redraws] {
 		// Who came first is not to have the picks.
-		s.redraws, s.redrawn = s.redraws+1, m.now
+		s.tend.redraws, s.tend.redrawn = s.tend.redraws+1, m.now
 		m.unpick(s, func(sh *share) bool { return !m.proven(sh) })
 	}
-	if s.crowded && m.now >= s.rotated+rotateEvery {
-		s.rotated = m.now + m.jitter(m.rotatePause(s), 0.25) - rotateEvery
+	if s.crowded && m.now >= s.tend.rotated+rotateEvery {
+		s.tend.rotated = m.now + m.jitter(m.rotatePause(s), 0.25) - rotateEvery
 		m.rotate(s)
 	}
 	m.settle(s)
@@ -320,11 +344,11 @@ func (m *Mesh) tendPartners(s *swarm) {
 // they may be all of one kind.
 func (m *Mesh) rotatePause(s *swarm) time.Duration {
 	if m.countProven(s) > 0 {
-		s.hasty = 0
+		s.tend.hasty = 0
 		return rotateEvery
 	}
-	pause := hastySteps[s.hasty]
-	s.hasty = min(s.hasty+1, len(hastySteps)-1)
+	pause := hastySteps[s.tend.hasty]
+	s.tend.hasty = min(s.tend.hasty+1, len(hastySteps)-1)
 	return pause
 }
 

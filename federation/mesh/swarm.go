@@ -58,6 +58,7 @@ type swarm struct {
 	searched  bool
 	announced bool // the last search published us
 	gone      bool
+	crowded   bool  // not all nodes known to have it can be partners
 	fails     uint8 // searches in a row that found nobody, no more than there are steps
 	follow    uint8 // place in followSteps; it never goes back
 	began     time.Duration
@@ -65,13 +66,8 @@ type swarm struct {
 	shares    []*share
 	partners  int              // of them
 	picks     int              // of those
-	crowded   bool             // not all of them can be partners
-	tend      task             // the next look at them
-	rotated   time.Duration    // when one was exchanged last
+	tend      *tending         // nil while there are no partners to look after
 	evicted   time.Duration    // when one had to go last
-	redraws   int              // how often the picks were drawn again
-	redrawn   time.Duration    // when
-	hasty     int              // place in hastySteps
 	asking    []*address       // its last addresses, some of them still pending
 	backlog   []netip.AddrPort // to be asked later
 	drain     *task            // nil without a backlog
@@ -112,7 +108,6 @@ func (m *Mesh) Touched(now time.Duration, infoHash string, st SwarmState, local 
 func (m *Mesh) addSwarm(infoHash string, st SwarmState) *swarm {
 	s := &swarm{infoHash: infoHash, state: st, evicted: m.now - evictPause}
 	s.task.run = func() { m.searchDue(s) }
-	s.tend.run = func() { m.tendPartners(s) }
 	m.swarms[infoHash] = s
 	m.countHungry(s, +1)
 	due := m.now
@@ -168,7 +163,7 @@ func (m *Mesh) soon(s *swarm, pause time.Duration) {
 func (m *Mesh) dropSwarm(s *swarm) {
 	s.gone, s.waiting = true, false
 	m.cancel(&s.task)
-	m.cancel(&s.tend)
+	m.stopTending(s)
 	m.keepBacklog(s, nil)
 	m.countHungry(s, -1)
 	delete(m.swarms, s.infoHash)
