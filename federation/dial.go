@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -142,12 +143,16 @@ func entropy() (e handshake.Entropy) {
 	return e
 }
 
-// tlsConfig verifies the other side's certificate: by its pin, if its record
-// has one, and otherwise as a browser would.
 func (f *Federation) tlsConfig(u nodeaddr.URL, key mesh.Key) *tls.Config {
-	c := &tls.Config{ServerName: u.Host, RootCAs: f.cfg.RootCAs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	pin, ok := f.pinOf(key)
-	if !ok {
+	return tlsFor(u, f.cfg.RootCAs, pin, ok)
+}
+
+// tlsFor verifies the other side's certificate: by its pin, if its record has
+// one, and otherwise as a browser would.
+func tlsFor(u nodeaddr.URL, roots *x509.CertPool, pin [32]byte, pinned bool) *tls.Config {
+	c := &tls.Config{ServerName: u.Host, RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if !pinned {
 		return c
 	}
 	c.InsecureSkipVerify = true // VerifyConnection does it

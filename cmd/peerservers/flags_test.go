@@ -67,7 +67,7 @@ func TestErrorsNameFlagAndMend(t *testing.T) {
 		{"dht --listen x", []string{"--listen x", "HOST:PORT"}},
 		{"dht --listen 192.0.2.1:7000", []string{"--listen 192.0.2.1:7000", "give another"}},
 		{"dht --dht-bootstrap x:y", []string{"--dht-bootstrap x:y"}},
-		{"lookup", []string{"infohash"}},
+		{"lookup --data-dir " + dir, []string{"--data-dir " + dir, "start the node once"}},
 		{"lookup x --timeout=-1s", []string{"--timeout"}},
 		{"lookup " + strings.Repeat("x", 65), []string{"INFOHASH", "40 hex digits"}},
 		{"id --data-dir " + file, []string{"--data-dir", file}},

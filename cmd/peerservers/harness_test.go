@@ -157,14 +157,21 @@ func startNode(tb testing.TB, dht string, extra ...string) *node {
 	}, extra...)
 	n.process = start(tb, args...)
 	n.line(`announce to (\S+)`)
+	n.admin = adminOf(tb, n.process)
+	return n
+}
+
+// adminOf is where a process serves its --admin.
+func adminOf(tb testing.TB, p *process) (addr string) {
+	tb.Helper()
 	eventually(tb, "admin address", func() bool {
-		m := regexp.MustCompile(`metrics=http://([^/]+)/`).FindStringSubmatch(n.err.String())
+		m := regexp.MustCompile(`metrics=http://([^/]+)/`).FindStringSubmatch(p.err.String())
 		if m != nil {
-			n.admin = m[1]
+			addr = m[1]
 		}
 		return m != nil
-	}, n.process)
-	return n
+	}, p)
+	return addr
 }
 
 // get fetches a page.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ import (
 // lookupCommand shows what the DHT says of an info hash, checked as a node
 // checks it before it dials.
 type lookupCommand struct {
-	InfoHash          string        `arg:"" name:"infohash" help:"Info hash: 40 hex digits, or another form as clients send it."`
+	InfoHash          string        `arg:"" optional:"" name:"infohash" help:"Info hash: 40 hex digits, or another form as clients send it. Without one: whether others would find and reach this node."`
+	DataDir           string        `placeholder:"DIR" help:"The node's data directory, as for serve, to look this node up."`
 	DHTBootstrap      []string      `name:"dht-bootstrap" placeholder:"HOST:PORT" help:"A DHT node to start from, instead of the public ones. Repeatable."`
 	DHTListen         []string      `name:"dht-listen" default:":0" placeholder:"HOST:PORT" help:"UDP address to ask from, one of IPv4 and one of IPv6; :PORT is both. Repeatable."`
 	NetworkSecretFile string        `placeholder:"FILE" help:"Look in the closed network of the nodes that have the secret in this file."`
@@ -43,7 +45,13 @@ func (c *lookupCommand) Validate() error {
 
 // Run implements kong's run.
 func (c *lookupCommand) Run(ctx context.Context, con *console) error {
-	if !wire.ValidID([]byte(c.InfoHash), wire.DefaultLimits()) {
+	var self ed25519.PublicKey
+	if c.InfoHash == "" {
+		var err error
+		if self, err = c.self(); err != nil {
+			return err
+		}
+	} else if !wire.ValidID([]byte(c.InfoHash), wire.DefaultLimits()) {
 		return wrong("INFOHASH", c.InfoHash, "give 40 hex digits, or 1 to 64 characters", "not an info hash")
 	}
 	net, err := network(c.NetworkSecretFile)
@@ -64,6 +72,9 @@ func (c *lookupCommand) Run(ctx context.Context, con *console) error {
 	defer node.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
+	if self != nil {
+		return c.lookAtSelf(ctx, con, node, net, self, allowPrivate)
+	}
 
 	var addrs []netip.AddrPort
 	epochs, n := derive.Epochs(time.Now().Unix())

@@ -90,9 +90,9 @@ func TestNodesWithoutAdmin(t *testing.T) {
 
 // TestNodesOff: a tracker alone says so.
 func TestNodesOff(t *testing.T) {
-	admin := "127.0.0.1:" + freePort(t)
-	p := start(t, "--no-federation", "--listen", "127.0.0.1:0", "--admin", admin)
+	p := start(t, "--no-federation", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 	p.line(`announce to (\S+)`)
+	admin := adminOf(t, p)
 	if status, out, err := command(t, "nodes", "--admin", admin); status != 0 || !strings.Contains(out, "--no-federation") {
 		t.Errorf("status %d: %s%s", status, out, err)
 	}

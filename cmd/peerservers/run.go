@@ -23,7 +23,7 @@ type commandLine struct {
 	Serve  serveCommand  `cmd:"" default:"withargs" help:"Run a node: a tracker for clients, federated with others. This is what happens without a command."`
 	DHT    dhtCommand    `cmd:"" name:"dht" help:"Run a DHT node alone, for others of a private network to start from."`
 	Nodes  nodesCommand  `cmd:"" help:"Show the nodes that a running node is linked with, and how it does among them."`
-	Lookup lookupCommand `cmd:"" help:"Show which nodes list themselves for an info hash."`
+	Lookup lookupCommand `cmd:"" help:"Show which nodes list themselves for an info hash; without one, whether others would find and reach this node."`
 	ID     idCommand     `cmd:"" name:"id" help:"Show this node's key and signed record."`
 	Bench  benchCommand  `cmd:"" help:"Load a tracker with many clients, check what it does, and report (Linux)."`
 	Echo   echoCommand   `cmd:"" help:"Serve echoes instead of a tracker, to measure the machine and the engine with bench."`

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestLookupSelf: a node that others find and reach is told so, and one that
+// has gone what is wrong.
+func TestLookupSelf(t *testing.T) {
+	dht := startDHT(t)
+	run := func(extra ...string) (*process, string, string) {
+		port, dir := freePort(t), filepath.Join(t.TempDir(), "data")
+		p := start(t, append([]string{
+			"--listen", "127.0.0.1:" + port, "--data-dir", dir, "--dht-listen", "127.0.0.1:" + port,
+			"--dht-bootstrap", dht, "--allow-private", "--node-url", "ws://127.0.0.1:" + port,
+		}, extra...)...)
+		p.line(`announce to (\S+)`)
+		return p, "ws://127.0.0.1:" + port, dir
+	}
+	p, url, dir := run()
+	_, _, other := run("--no-rendezvous")
+	eventually(t, "a good verdict", func() bool {
+		status, out, _ := command(t, "lookup", "--data-dir", dir, "--dht-bootstrap", dht)
+		return status == 0 && strings.Contains(out, "record  "+url) && strings.Contains(out, "list    at 127.0.0.1:") &&
+			strings.Contains(out, "dial    "+url+": it proved its key") && strings.Contains(out, "verdict others find this node, and reach it\n")
+	}, p)
+	eventually(t, "a verdict about the lists of swarms", func() bool {
+		status, out, _ := command(t, "lookup", "--data-dir", other, "--dht-bootstrap", dht)
+		return status == 0 && strings.Contains(out, "by its swarms alone")
+	}, p)
+	p.stop()
+	status, out, err := command(t, "lookup", "--data-dir", dir, "--dht-bootstrap", dht)
+	if status != exitFailure || !strings.Contains(out, "cannot reach it") && !strings.Contains(out, "no record") || !strings.Contains(err, "would not find and reach") {
+		t.Errorf("status %d: %s%s", status, out, err)
+	}
+}
