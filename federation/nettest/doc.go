@@ -46,11 +46,26 @@
 //
 // No packet leaves: no device leads out of the namespaces.
 //
+// # What the tests show
+//
+// Three nodes, 150 ms and 2 % of loss each way, and clients at each of them
+// that count their offers and answers. What a cut of seconds holds up arrives,
+// over the same connections. After a longer one, or when one direction alone
+// is gone, nodes leave each other's swarms, those on either side still meet,
+// and all meet again afterwards. Of what was sent to a node that is killed, the
+// last is lost and nothing else. A node comes back at another address, under
+// way or restarted; a node's clock is an hour ahead and then right; a node of
+// before censuses, filters and names is served beside new ones. No client
+// elsewhere loses its connection, and no test looks at how long anything took.
+//
+// A wrong clock is the product compiled with another time.Now
+// ([Net.BinaryWithClock]).
+//
 // # Running them
 //
 //	PEERSERVERS_NETTEST=1 go test ./federation/nettest
 //
-// as root, with ip and nft; scripts/test does it where it can. Otherwise they
+// as root, with ip, ss and nft; scripts/test does it where it can. Otherwise they
 // are skipped. To look at a host while a test runs: nsenter -n -t PID, with
 // the pid of one of its processes.
 package nettest
