@@ -131,8 +131,9 @@ func TestFreshNodesIPv6(t *testing.T) {
 	t.Parallel()
 	n := nettest.New(t)
 	boot := n.Host("dht", "11.10.0.1").StartDHT()
-	six := n.Host("six", "11.1.0.1", "2a11:1::1").StartNode(nettest.NodeConfig{DHT: []string{boot}, URL: "wss://[2a11:1::1]:8000"})
-	b := fresh(n.Host("b", "11.2.0.1", "2a11:2::1"), boot)
+	// It cannot find b, or it might dial first, over IPv4.
+	six := n.Host("six", "11.1.0.1", "2a11:1::1").StartNode(nettest.NodeConfig{URL: "wss://[2a11:1::1]:8000"})
+	b := fresh(n.Host("b", "11.2.0.1", "2a11:2::1"), boot, "--seed", "wss://[2a11:1::1]:8000")
 	meet(t, "six", six, b)
 	nettest.Eventually(t, "b publishes both addresses", func() bool {
 		return strings.Contains(b.Output(), "reachable at wss://11.2.0.1:8000, wss://[2a11:2::1]:8000") ||
