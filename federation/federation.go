@@ -241,6 +241,8 @@ func (f *Federation) perform(a mesh.Action) {
 		if p != nil {
 			p.sendNames(a.Names)
 		}
+	case mesh.ActPopulation:
+		f.cfg.Tracker.Population([]byte(a.InfoHash), a.Count)
 	case mesh.ActClose:
 		if p != nil {
 			code := frame.CodeIdle

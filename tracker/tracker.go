@@ -131,6 +131,16 @@ func (t *Tracker) State(infoHash []byte) (swarm.State, bool) {
 	return sh.table.State(infoHash)
 }
 
+// Population says how many nodes have a swarm, of which those that joined it here
+// are a random sample: what clients are told of remote members is an estimate
+// then. 0: those that joined are all.
+func (t *Tracker) Population(infoHash []byte, nodes int) {
+	sh := t.shard(infoHash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.table.Population(infoHash, nodes)
+}
+
 // Tags appends the tags of a swarm's local members under key; ok is false if
 // there are more than swarm.MaxTags of them.
 func (t *Tracker) Tags(infoHash []byte, key [16]byte, complete, incomplete []uint64) (c, i []uint64, ok bool) {

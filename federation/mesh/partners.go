@@ -130,6 +130,7 @@ func (m *Mesh) settle(s *swarm) {
 		return
 	}
 	m.measure(s)
+	m.populate(s, false)
 	if !s.crowded {
 		m.shareWithAll(s)
 		return
@@ -147,6 +148,8 @@ type tending struct {
 	redraws int           // how often the picks were drawn again
 	redrawn time.Duration // when
 	hasty   int           // place in hastySteps
+
+	population int // as it was told last
 }
 
 // tendSoon has a swarm's partners looked at, no later than due.

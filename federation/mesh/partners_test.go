@@ -287,6 +287,41 @@ func TestPartnersRotate(t *testing.T) {
 	}
 }
 
+// Of a crowded swarm it is said how many nodes have it, of others nothing.
+func TestPopulationIsToldOfCrowdsOnly(t *testing.T) {
+	s := newScript(t, Config{NoRendezvous: true})
+	s.m.Touched(0, "x", alone(5), true)
+	for i := 1; i <= 16; i++ {
+		s.press(i, site(i))
+	}
+	s.to(s.now)
+	told := func() (last int) {
+		for _, a := range s.all {
+			if a.Kind == ActPopulation {
+				last = a.Count
+			}
+		}
+		return last
+	}
+	if n := told(); n != 0 {
+		t.Fatalf("of 16 nodes that all share: %d", n)
+	}
+	for i := 17; i <= 40; i++ {
+		s.press(i, site(i))
+	}
+	s.to(s.now)
+	if n := told(); n != 40 {
+		t.Fatalf("%d of 40 nodes", n)
+	}
+	for i := 1; i <= 30; i++ {
+		s.m.Left(s.now, key(i), "x", false)
+	}
+	s.to(s.now)
+	if n := told(); n != 0 {
+		t.Fatalf("%d of 10 nodes that all share", n)
+	}
+}
+
 // What a swarm is crowded with does not exceed the bounds, nor hold memory of
 // nodes for ever.
 func TestKnownNodesAreBounded(t *testing.T) {

@@ -186,6 +186,7 @@ func (m *Mesh) Accepts(now time.Duration, key Key, infoHash string) bool {
 	if sh == nil {
 		return false
 	}
+	sh.known = true
 	if m.admit(s, sh, true) {
 		return true
 	}
@@ -233,6 +234,7 @@ func (m *Mesh) Joined(now time.Duration, key Key, infoHash string) {
 	sh.free = max(sh.free, m.now+updatePause)
 	m.cancel(&n.idle)
 	m.settle(s)
+	m.populate(s, true) // it may be the first that joined
 }
 
 // Asked tells that key sent a join for a swarm that we lack.

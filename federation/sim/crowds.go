@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -94,6 +95,20 @@ func OneSwarm(size Size, seed uint64, sw Switches) *Result {
 	slices.Sort(overlay)
 	r.set("partners_min", float64(overlay[0]))
 	r.set("partners_max", float64(overlay[nodes-1]))
+	off, square := 0.0, 0.0
+	for _, n := range w.nodes {
+		st := n.state(s.name)
+		local, remote := float64(st.LocalComplete+st.LocalIncomplete), float64(st.RemoteComplete+st.RemoteIncomplete)
+		if st.Population > st.Nodes {
+			remote *= float64(st.Population) / float64(st.Nodes)
+		}
+		e := (local+remote)/float64(max(all, 1)) - 1
+		off += e / float64(nodes)
+		square += e * e / float64(nodes)
+	}
+	r.set("count_error_mean", off)
+	r.set("count_error_rms", math.Sqrt(square))
+	r.must(math.Abs(off) < 0.05 && square < 0.15*0.15, "what clients are told of the swarm's size is off by %.3f, and by %.3f on average", off, math.Sqrt(square))
 	r.spread(w)
 	r.common(w, 0, end)
 	r.HonestWith, r.HonestWithout = float64(w.count.pairs), float64(w.count.pairs)

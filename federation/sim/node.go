@@ -199,6 +199,8 @@ func (n *node) perform(a *mesh.Action) {
 		if p != nil {
 			p.sendNames(a.Names)
 		}
+	case mesh.ActPopulation:
+		n.tracker.Population([]byte(a.InfoHash), a.Count)
 	case mesh.ActClose:
 		if p != nil {
 			code := closeCode(a.Reason)

@@ -120,6 +120,7 @@ type State struct {
 	// Duplicates counts members of nodes that are members here too.
 	Duplicates int
 	Nodes      int
+	Population int // nodes that have it, if those that joined are a sample; or 0
 	Parked     int // offers
 }
 

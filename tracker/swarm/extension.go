@@ -28,6 +28,7 @@ type extension struct {
 	departed []departure // nodes that left a moment ago
 	// Sums over the nodes that draw, without those members that are here too.
 	remoteComplete, remoteIncomplete int
+	population                       int // see Population
 }
 
 const gone = math.MaxUint32
@@ -86,14 +87,42 @@ func (t *Table) tidy(now time.Duration, s *swarm) {
 	t.retract(s)
 }
 
-// counts is the members of a swarm, remote ones included.
+// counts is the members of a swarm, remote ones included: of those nodes that
+// joined, or if they are a sample, estimated by it.
 func (t *Table) counts(s *swarm) (complete, incomplete int) {
 	complete, incomplete = int(s.complete), int(s.n-s.complete)
-	if x := t.ext(s); x != nil {
-		complete += x.remoteComplete
-		incomplete += x.remoteIncomplete
+	x := t.ext(s)
+	if x == nil {
+		return complete, incomplete
 	}
+	sample := 0
+	if x.population > 0 {
+		for _, nd := range x.nodes {
+			if nd.draws {
+				sample++
+			}
+		}
+	}
+	all := max(x.population, sample)
+	if sample == 0 {
+		all, sample = 1, 1
+	}
+	complete += (x.remoteComplete*all + sample/2) / sample
+	incomplete += (x.remoteIncomplete*all + sample/2) / sample
 	return complete, incomplete
+}
+
+// Population says that so many nodes have a swarm, of which those that joined
+// are a random sample; 0: they are all. Only what is told to clients depends on
+// it, and it is kept while a node is joined.
+func (t *Table) Population(infoHash []byte, nodes int) {
+	s := t.swarm(infoHash)
+	if s == nil {
+		return
+	}
+	if x := t.ext(s); x != nil {
+		x.population = max(0, nodes)
+	}
 }
 
 // claimTo is the claim to a member, or nil.

@@ -17,7 +17,7 @@ func (t *Table) state(s *swarm) State {
 		return st
 	}
 	st.RemoteComplete, st.RemoteIncomplete = x.remoteComplete, x.remoteIncomplete
-	st.Nodes, st.Parked = len(x.nodes), x.parked
+	st.Nodes, st.Population, st.Parked = len(x.nodes), x.population, x.parked
 	for _, nd := range x.nodes {
 		st.Duplicates += nd.duplicates[0] + nd.duplicates[1]
 	}
