@@ -187,6 +187,10 @@ func TestFloodingNodeIsCutOff(t *testing.T) {
 		}},
 		{"handshakes", func(int) frame.Frame { return frame.Frame{Kind: frame.KindProof} }},
 		{"records", func(int) frame.Frame { return frame.Frame{Kind: frame.KindRecords} }},
+		{"addresses", func(int) frame.Frame {
+			return frame.Frame{Kind: frame.KindSeen, Seen: frame.Seen{Address: []byte{99, 9, 9, 9}}}
+		}},
+		{"no addresses", func(int) frame.Frame { return frame.Frame{Kind: frame.KindSeen, Seen: frame.Seen{Address: []byte{1}}} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {

@@ -141,7 +141,11 @@ func urls(r record.Record) string {
 	for _, u := range r.URLs {
 		list = append(list, u.String())
 	}
-	return strings.Join(list, ",")
+	s := strings.Join(list, ",")
+	if r.Caps&record.CapUnverified != 0 {
+		s += " (unverified)"
+	}
+	return s
 }
 
 func stamp(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.RFC3339) }

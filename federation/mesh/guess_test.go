@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -78,6 +79,24 @@ func TestVerifiedNodesComeFirst(t *testing.T) {
 		}
 	}
 	t.Fatalf("the unverified node is never dialled: %v", list)
+}
+
+// Both wait for a place among the dials: the verified has it.
+func TestVerifiedNodesAreDialledFirst(t *testing.T) {
+	for seed := range uint64(10) {
+		s := newScript(t, Config{Seeds: []nodeaddr.URL{nodeURL(9)}, MaxDials: 1, Rand: rand.New(rand.NewPCG(seed, 1))})
+		s.to(0)
+		d := s.of(ActDial)
+		s.m.Learn(0, guessOf(1))
+		s.m.Learn(0, recordOf(2))
+		s.m.Learn(0, guessOf(3))
+		s.to(5 * time.Second)
+		s.m.DialDone(s.now, d[0].ID, DialFailed, Key{})
+		s.to(s.now)
+		if d = s.of(ActDial); len(d) != 1 || d[0].Key != key(2) {
+			t.Fatalf("dialled %v", d)
+		}
+	}
 }
 
 // Alone, an unverified node is dialled soon; once, then not for long; and

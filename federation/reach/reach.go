@@ -127,10 +127,18 @@ const maxLocal = 64
 func (r *Reach) Interfaces(now time.Duration, addrs []netip.Addr) {
 	r.moveTo(now)
 	r.local = r.local[:0]
+	// What can be listened on is ours, listed or not: all of 127.0.0.0/8 is.
+	for _, l := range r.cfg.Listen {
+		r.addLocal(l.Addr())
+	}
 	for _, a := range addrs {
-		if a = plain(a); r.allowed(a) && len(r.local) < maxLocal {
-			r.local = append(r.local, a)
-		}
+		r.addLocal(a)
+	}
+}
+
+func (r *Reach) addLocal(a netip.Addr) {
+	if a = plain(a); r.allowed(a) && len(r.local) < maxLocal && !slices.Contains(r.local, a) {
+		r.local = append(r.local, a)
 	}
 }
 

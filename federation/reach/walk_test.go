@@ -78,7 +78,7 @@ func TestWalk(t *testing.T) {
 				if !nodeaddr.Classify(g.addr).Allowed(private) || !dialled(g.port) {
 					rt.Fatalf("nobody may dial %v", at)
 				}
-				own := slices.Contains(local, g.addr)
+				own := slices.Contains(local, g.addr) || r.listens(g.addr)
 				if !own && len(named[g.addr])+tallied[g.addr] == 0 {
 					rt.Fatalf("nobody named %v", at)
 				}
