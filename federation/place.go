@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,6 +65,7 @@ type locator struct {
 	mu     sync.Mutex
 	reach  *reach.Reach
 	listed time.Duration // when the interfaces were asked for
+	addrs  []netip.Addr  // what they were
 	wake   chan struct{}
 }
 
@@ -119,7 +121,7 @@ func (f *Federation) interfaces(now time.Duration) {
 		f.log.Debug("addresses of this machine", "why", err)
 		return
 	}
-	f.locator.listed = now
+	f.locator.listed, f.locator.addrs = now, addrs
 	f.locator.reach.Interfaces(now, addrs)
 }
 
@@ -159,7 +161,6 @@ func (f *Federation) locate() {
 // look takes in what others say, and acts if the place has changed.
 func (f *Federation) look() {
 	now := f.now()
-	linked := f.witnesses()
 	var said []reach.Tally
 	w, ok := f.cfg.Directory.(Witness)
 	if ok {
@@ -170,6 +171,10 @@ func (f *Federation) look() {
 	if now-l.listed >= interfacesEvery {
 		f.interfaces(now)
 	}
+	addrs := l.addrs // replaced as a whole
+	l.mu.Unlock()
+	linked := f.witnesses(addrs)
+	l.mu.Lock()
 	if ok {
 		l.reach.Heard(now, said)
 	}
@@ -200,17 +205,30 @@ func (f *Federation) settled(p *Place) {
 }
 
 // witnesses are where those are linked who know what an unverified record is.
-func (f *Federation) witnesses() (list []netip.AddrPort) {
+// A link from an address that this machine, which has these, has lost is dead,
+// though it may take a minute to show.
+func (f *Federation) witnesses(addrs []netip.Addr) (list []netip.AddrPort) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, p := range f.peers {
-		if l := p.cur.Load(); l != nil && l.witness.Load() {
+		if l := p.cur.Load(); l != nil && l.witness.Load() && alive(l.conn, addrs) {
 			if list = append(list, l.from); len(list) == maxWitnesses {
 				break
 			}
 		}
 	}
 	return list
+}
+
+// alive reports whether a connection's own end is still at an address of this
+// machine, as far as can be seen.
+func alive(c net.Conn, addrs []netip.Addr) bool {
+	local, ok := c.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return true
+	}
+	ip := local.AddrPort().Addr().Unmap().WithZone("")
+	return ip.IsLoopback() || slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap().WithZone("") == ip })
 }
 
 // soon makes the locator look again.
