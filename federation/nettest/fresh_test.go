@@ -125,20 +125,6 @@ func TestFreshNodeBehindAFirewall(t *testing.T) {
 	})
 }
 
-// TestFreshNodeMoves: its provider gives it another address. Nothing that was
-// proven of the old one is said of the new one, which others prove anew.
-func TestFreshNodeMoves(t *testing.T) {
-	t.Parallel()
-	n := nettest.New(t)
-	boot := n.Host("dht", "11.10.0.1").StartDHT()
-	a, b := fresh(n.Host("a", "11.1.0.1"), boot), fresh(n.Host("b", "11.2.0.1"), boot)
-	isFull(t, a)
-	isFull(t, b)
-	b.Host.Move("11.3.0.1")
-	b.Line(`federation: a leaf until .* wss://11\.3\.0\.1:8000`)
-	b.Line(`federation: reachable at wss://11\.3\.0\.1:8000`)
-}
-
 // TestFreshNodesIPv6: what a link over IPv6 tells is published beside the
 // IPv4 address.
 func TestFreshNodesIPv6(t *testing.T) {
