@@ -74,7 +74,7 @@ func New(cfg Config) (*Federation, error) {
 	f := &Federation{
 		cfg: cfg, log: cfg.Logger, epoch: cfg.Now(), seed: maphash.MakeSeed(),
 		key:   mesh.Key(cfg.Key.Public().(ed25519.PublicKey)),
-		local: handshake.Local{Key: cfg.Key, Network: cfg.Network.ID(), Versions: []uint32{handshake.Version}, Admits: cfg.Nodes.Allows},
+		local: handshake.Local{Key: cfg.Key, Network: cfg.Network.ID(), Member: cfg.Network.MemberKey(), Versions: []uint32{handshake.Version}, Admits: cfg.Nodes.Allows},
 		wake:  make(chan struct{}, 1), fresh: make(chan struct{}, 1), renew: make(chan struct{}, 1),
 		rand:  rand.New(rand.NewPCG(cfg.Rand.Uint64(), cfg.Rand.Uint64())),
 		peers: make(map[mesh.Key]*peer),

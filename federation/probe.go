@@ -37,7 +37,7 @@ func Probe(ctx context.Context, dialer Dialer, network derive.Network, u nodeadd
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	local := handshake.Local{Key: key, Network: network.ID(), Versions: []uint32{handshake.Version}}
+	local := handshake.Local{Key: key, Network: network.ID(), Member: network.MemberKey(), Versions: []uint32{handshake.Version}}
 	h, hello, err := handshake.Dial(local, entropy(), u.Link(), uint64(time.Now().UnixMilli()), r.Key)
 	if err != nil {
 		return err

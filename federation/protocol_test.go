@@ -61,6 +61,7 @@ func networkExamples(t *testing.T) []docExample {
 		{`id of "peerservers" with secret "` + docSecret + `"`, id(docNetwork(t, "peerservers", docSecret))},
 		{`bucket key of "peerservers"`, bucket(docNetwork(t, "peerservers", ""))},
 		{`bucket key of "peerservers" with secret "` + docSecret + `"`, bucket(docNetwork(t, "peerservers", docSecret))},
+		{`member key of "peerservers" with secret "` + docSecret + `"`, docHex(docNetwork(t, "peerservers", docSecret).MemberKey())},
 	}
 }
 

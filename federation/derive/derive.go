@@ -46,6 +46,7 @@ type Network struct {
 	secret string
 	id     [32]byte
 	bucket [16]byte
+	member []byte
 }
 
 // New returns the network of that name; with a secret it is closed to those
@@ -70,6 +71,11 @@ func New(name string, secret []byte) (Network, error) {
 		return Network{}, err
 	}
 	copy(n.bucket[:], bucket)
+	if n.Closed() {
+		if n.member, err = hkdf.Key(sha256.New, []byte(n.secret), []byte("wtfed1:member"), name, 32); err != nil {
+			return Network{}, err
+		}
+	}
 	return n, nil
 }
 
@@ -81,6 +87,11 @@ func (n Network) Closed() bool { return n.secret != "" }
 
 // ID is what two nodes compare in their handshake.
 func (n Network) ID() [32]byte { return n.id }
+
+// MemberKey is 32 bytes that only members of a closed network know, and enters
+// what they sign in a handshake; nil for an open one. The id does not do for
+// that: whoever is dialled by a member, or dials one who errs, has seen it.
+func (n Network) MemberKey() []byte { return n.member }
 
 // BucketKey is the key under which the network's swarms are spread over the
 // buckets of package filter.

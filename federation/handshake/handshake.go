@@ -46,6 +46,9 @@ type Entropy struct {
 type Local struct {
 	Key     ed25519.PrivateKey
 	Network [32]byte
+	// Member is the network's member key, if it is closed: whoever does not have
+	// it, though he saw Network, cannot sign what this side verifies.
+	Member []byte
 	// Versions are the protocol versions spoken, each at least 1.
 	Versions []uint32
 	// Admits reports whether the node with a key, which it may not have proved,
@@ -114,6 +117,7 @@ func Dial(local Local, e Entropy, url string, sequence uint64, expect Key) (d *D
 	d.t = transcript{
 		versions: [2][]uint32{dialler: local.Versions},
 		network:  local.Network,
+		member:   local.Member,
 		nonce:    [2][32]byte{dialler: e.Nonce},
 		url:      url,
 		sequence: sequence,
@@ -178,6 +182,7 @@ func Accept(local Local, e Entropy, urls []string) (*Acceptor, error) {
 	a.t = transcript{
 		versions: [2][]uint32{acceptor: local.Versions},
 		network:  local.Network,
+		member:   local.Member,
 		nonce:    [2][32]byte{acceptor: e.Nonce},
 	}
 	copy(a.t.key[acceptor][:], local.Key.Public().(ed25519.PublicKey))

@@ -27,6 +27,7 @@ type transcript struct {
 	url       string
 	sequence  uint64
 	version   uint32
+	member    []byte // Local.Member
 }
 
 // take copies the other side's hello, whose role is from, into t.
@@ -54,7 +55,8 @@ func (t *transcript) take(from role, versions []uint32, network, nonce, key, eph
 }
 
 // append appends the transcript. Every part is of fixed length or preceded by
-// its length, so that no two transcripts share an encoding.
+// its length, so that no two transcripts share an encoding. The member key is
+// never sent: that the other side signed it too shows that it has the secret.
 func (t *transcript) append(b []byte) []byte {
 	for _, r := range [2]role{dialler, acceptor} {
 		b = append(b, byte(len(t.versions[r])))
@@ -69,7 +71,8 @@ func (t *transcript) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(t.url)))
 	b = append(b, t.url...)
 	b = binary.BigEndian.AppendUint64(b, t.sequence)
-	return binary.BigEndian.AppendUint32(b, t.version)
+	b = binary.BigEndian.AppendUint32(b, t.version)
+	return append(b, t.member...)
 }
 
 // Contexts keep the uses of a transcript apart from each other and from
