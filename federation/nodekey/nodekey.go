@@ -19,10 +19,16 @@ func Parse(s string) (k Key, err error) {
 	case hex.EncodedLen(len(k)):
 		_, err = hex.Decode(k[:], []byte(s))
 	case base.EncodedLen(len(k)):
+		s = strings.ToUpper(s)
 		var b []byte
-		if b, err = base.DecodeString(strings.ToUpper(s)); err == nil {
-			copy(k[:], b)
+		if b, err = base.DecodeString(s); err != nil {
+			break
 		}
+		// The decoder skips line breaks, and bits that no key has.
+		if len(b) != len(k) || base.EncodeToString(b) != s {
+			return k, errSpelling
+		}
+		copy(k[:], b)
 	default:
 		return k, errLength
 	}
@@ -30,8 +36,9 @@ func Parse(s string) (k Key, err error) {
 }
 
 var (
-	base      = base32.StdEncoding.WithPadding(base32.NoPadding)
-	errLength = errors.New("a node's key has 64 hex digits, or 52 characters of base32")
+	base        = base32.StdEncoding.WithPadding(base32.NoPadding)
+	errLength   = errors.New("a node's key has 64 hex digits, or 52 characters of base32")
+	errSpelling = errors.New("not the base32 of a node's key")
 )
 
 // Weak reports whether k is a point of small order. No private key belongs to

@@ -142,12 +142,14 @@ func FuzzParse(f *testing.F) {
 	f.Add("")
 	f.Add(strings.Repeat("a", 64))
 	f.Add(strings.Repeat("a", 52))
+	f.Add("aaaa\r\r\r\r\r\r\r\r\r\r\r\r\r\r\r\raaaaaaaAaaaaaaaaaaaUaaaaaaaaaaaa")
+	f.Add(strings.Repeat("ſ", 26))
 	f.Fuzz(func(t *testing.T, s string) {
 		k, err := Parse(s)
 		if err != nil {
 			return
 		}
-		if h := hex.EncodeToString(k[:]); !strings.EqualFold(h, s) && !strings.EqualFold(base.EncodeToString(k[:])[:51], s[:min(51, len(s))]) {
+		if h := hex.EncodeToString(k[:]); !strings.EqualFold(h, s) && !strings.EqualFold(base.EncodeToString(k[:]), s) {
 			t.Errorf("%q is read as %s", s, h)
 		}
 	})
