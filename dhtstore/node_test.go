@@ -1,6 +1,7 @@
 package dhtstore
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -45,12 +46,21 @@ func TestTwoNodesSuffice(t *testing.T) {
 		t.Errorf("fetch of an unknown key: %v", err)
 	}
 	// The next one replaces it, the former one does not come back.
-	next := testRecord(t, testKey(1), 8, "again")
+	// It is as large as may be, and sealed, which is a string.
+	next, err := SignRecord(testKey(1), 8, append([]byte("946:"), bytes.Repeat([]byte{0, 'e', 255}, 316)[:946]...))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := a.Publish(testContext(t), next); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := b.Fetch(testContext(t), item.Key); err != nil || got.Seq != 8 {
-		t.Errorf("fetch after an update: %v, %v", got, err)
+	for name, get := range map[string]func() (federation.Item, error){
+		"fetch":   func() (federation.Item, error) { return b.Fetch(testContext(t), item.Key) },
+		"resolve": func() (federation.Item, error) { return b.Resolve(testContext(t), a.LocalAddr()) },
+	} {
+		if got, err := get(); err != nil || got.Seq != 8 || !bytes.Equal(got.Value, next.Value) {
+			t.Errorf("%s after an update: %v, %v", name, got, err)
+		}
 	}
 	if err := a.Publish(testContext(t), item); !errors.Is(err, ErrStale) {
 		t.Errorf("publishing an older record: %v", err)

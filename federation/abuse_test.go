@@ -49,7 +49,7 @@ func (w *world) plantPuppet(i int, hp string, hashes ...string) {
 	}
 	s, err := record.Sign(keyOf(i), time.Now().Unix(), record.Record{
 		Caps: record.CapRelay, Protocol: handshake.Version, Expires: time.Now().Unix() + 3600, URLs: []nodeaddr.URL{u},
-	})
+	}, record.Seal{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestAbuseReplayedRecord(t *testing.T) {
 			return []nodeaddr.URL{u}
 		}
 		say := func(seq int64, port int) {
-			s, err := record.Sign(keyOf(60), seq, record.Record{Caps: record.CapRelay, Protocol: 1, Expires: now + 3600, URLs: at(port)})
+			s, err := record.Sign(keyOf(60), seq, record.Record{Caps: record.CapRelay, Protocol: 1, Expires: now + 3600, URLs: at(port)}, record.Seal{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -225,7 +225,7 @@ func TestAbuseMemory(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					s, err := record.Sign(keyOf(key), now, record.Record{Caps: record.CapRelay, Protocol: 1, Expires: now + 3600, URLs: []nodeaddr.URL{u}})
+					s, err := record.Sign(keyOf(key), now, record.Record{Caps: record.CapRelay, Protocol: 1, Expires: now + 3600, URLs: []nodeaddr.URL{u}}, record.Seal{})
 					if err != nil {
 						t.Fatal(err)
 					}

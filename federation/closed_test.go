@@ -1,12 +1,18 @@
 package federation_test
 
 import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/draeder/peerservers/federation"
 	"github.com/draeder/peerservers/federation/derive"
+	"github.com/draeder/peerservers/federation/record"
 	"github.com/draeder/peerservers/tracker"
 	"github.com/draeder/peerservers/tracker/wire"
 )
@@ -81,6 +87,94 @@ func TestClosedNetwork(t *testing.T) {
 			}
 			if found < 2*len(l.want) {
 				t.Errorf("%d places in lists for %d nodes", found, len(l.want))
+			}
+		}
+	})
+}
+
+// What nodes of a closed network publish and answer strangers with is read by
+// members alone; nor do its nodes believe what is in the clear. Guards: SealFor
+// in renewRecord, record.Rules.RecordKey in verify.
+func TestClosedRecords(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		toNoon()
+		closed, err := derive.New("test", []byte("a secret of ours"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := w.start(1, inNetwork(closed))
+		b := w.start(2, inNetwork(closed))
+		c := w.start(3)
+		quiet()
+		// Somebody lists each in the other network.
+		epoch := derive.Epoch(time.Now().Unix())
+		w.dir.Plant(w.net.Swarm(epoch, wire.Raw20([]byte(hash(1)))), a.dir.Addr())
+		w.dir.Plant(closed.Swarm(epoch, wire.Raw20([]byte(hash(2)))), c.dir.Addr())
+		c.client("carol").announce(hash(1), 5)
+		a.client("alice").announce(hash(2), 5)
+		time.Sleep(time.Minute)
+		if n := c.fed.Stats().RecordFaults["sealed"]; n == 0 {
+			t.Error("the outsider asked nobody, or read what it got")
+		}
+		if n := a.fed.Stats().RecordFaults["not sealed"]; n == 0 {
+			t.Error("the member asked nobody, or believed what it got")
+		}
+		if w.dialsTo(c.hp) != 0 || c.fed.Stats().Mesh.Dials != 0 {
+			t.Errorf("%d dials to the outsider, %d by it", w.dialsTo(c.hp), c.fed.Stats().Mesh.Dials)
+		}
+		if n := len(a.fed.Status().Links); n != 1 {
+			t.Errorf("%d links between two members", n)
+		}
+
+		stranger := w.dir.Node(netip.MustParseAddrPort("127.0.0.1:7099"))
+		for _, n := range []*node{a, b} {
+			for name, get := range map[string]func() (federation.Item, error){
+				"item": func() (federation.Item, error) {
+					return stranger.Fetch(context.Background(), n.key.Public().(ed25519.PublicKey))
+				},
+				"wt_rec": func() (federation.Item, error) { return stranger.Resolve(context.Background(), n.dir.Addr()) },
+			} {
+				item, err := get()
+				if err != nil {
+					t.Fatal(name, err)
+				}
+				if bytes.Contains(item.Value, []byte(n.hp)) || bytes.Contains(item.Value, item.Key) {
+					t.Errorf("%s of %s: %q", name, n.name, item.Value)
+				}
+				s := record.Signed{Key: record.Key(item.Key), Seq: item.Seq, Sig: item.Sig, Value: item.Value}
+				r, err := s.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: true, RecordKey: closed.RecordKey()})
+				if err != nil || len(r.URLs) != 1 || r.URLs[0] != n.cfg.URLs[0] {
+					t.Errorf("a member reads %+v, %v", r, err)
+				}
+				if r, err := s.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: true}); err != record.FaultSealed {
+					t.Errorf("an outsider reads %+v, %v", r, err)
+				}
+			}
+		}
+	})
+}
+
+// A member that restarts finds those it knew, without a directory. Guard:
+// RecordKey in learnSaved.
+func TestClosedRestart(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		toNoon()
+		closed, err := derive.New("test", []byte("a secret of ours"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := &memoryStore{}
+		saved := func(c *federation.Config, _ *tracker.Config) { c.Store = store }
+		a, b := w.start(1, inNetwork(closed), saved), w.start(2, inNetwork(closed))
+		time.Sleep(time.Minute)
+		a.stop()
+		b.stop()
+		w.dir.SetFail(errors.New("down"))
+		a, b = w.start(1, inNetwork(closed), saved), w.start(2, inNetwork(closed)) // which knows nobody
+		time.Sleep(time.Minute)
+		for _, n := range []*node{a, b} {
+			if links := n.fed.Status().Links; len(links) != 1 || len(links[0].URLs) != 1 {
+				t.Errorf("links of %s: %+v", n.name, links)
 			}
 		}
 	})

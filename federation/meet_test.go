@@ -207,7 +207,7 @@ func TestRestartWithDeadNodesSaved(t *testing.T) {
 			n := w.make(300 + i)
 			s, err := record.Sign(n.key, time.Now().Unix(), record.Record{
 				Caps: record.CapRelay, Protocol: 1, Expires: time.Now().Unix() + 3600, URLs: n.cfg.URLs,
-			})
+			}, record.Seal{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -62,6 +62,7 @@ func networkExamples(t *testing.T) []docExample {
 		{`bucket key of "peerservers"`, bucket(docNetwork(t, "peerservers", ""))},
 		{`bucket key of "peerservers" with secret "` + docSecret + `"`, bucket(docNetwork(t, "peerservers", docSecret))},
 		{`member key of "peerservers" with secret "` + docSecret + `"`, docHex(docNetwork(t, "peerservers", docSecret).MemberKey())},
+		{`record key of "peerservers" with secret "` + docSecret + `"`, docHex(docNetwork(t, "peerservers", docSecret).RecordKey())},
 	}
 }
 
@@ -96,16 +97,24 @@ func recordExamples(t *testing.T) []docExample {
 		t.Fatal(err)
 	}
 	const now = 1795348800
-	s, err := record.Sign(docKey("b"), now, record.Record{
-		Caps: record.CapRelay, Protocol: 1, Expires: now + record.Lifetime,
-		URLs: []nodeaddr.URL{u}, Peers: []record.Key{record.Key(docKey("a").Public().(ed25519.PublicKey))},
-	})
-	if err != nil {
-		t.Fatal(err)
+	sign := func(seal record.Seal) record.Signed {
+		s, err := record.Sign(docKey("b"), now, record.Record{
+			Caps: record.CapRelay, Protocol: 1, Expires: now + record.Lifetime,
+			URLs: []nodeaddr.URL{u}, Peers: []record.Key{record.Key(docKey("a").Public().(ed25519.PublicKey))},
+		}, seal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Verify(record.Rules{Now: now, RecordKey: seal.Key}); err != nil {
+			t.Fatal(err)
+		}
+		return s
 	}
-	if _, err := s.Verify(record.Rules{Now: now}); err != nil {
-		t.Fatal(err)
-	}
+	s := sign(record.Seal{})
+	seal := record.Seal{Key: docNetwork(t, "peerservers", docSecret).RecordKey()}
+	nonce := sha256.Sum256([]byte("nonce"))
+	copy(seal.Nonce[:], nonce[:])
+	sealed := sign(seal)
 	seed := sha256.Sum256([]byte("b"))
 	at := sha1.Sum(append(s.Key[:], record.Salt...))
 	return []docExample{
@@ -114,6 +123,9 @@ func recordExamples(t *testing.T) []docExample {
 		{"seq", fmt.Sprint(s.Seq)},
 		{"value", docHex(s.Value)},
 		{"signature", docHex(s.Sig[:])},
+		{"nonce", docHex(seal.Nonce[:])},
+		{"sealed value", docHex(sealed.Value)},
+		{"signature of that", docHex(sealed.Sig[:])},
 		{"stored under", docHex(at[:])},
 	}
 }

@@ -267,7 +267,7 @@ func plantNode(t testing.TB, w *world, n *node, ih string) {
 	t.Helper()
 	s, err := record.Sign(n.key, time.Now().Unix(), record.Record{
 		Caps: record.CapRelay, Protocol: 1, Expires: time.Now().Unix() + 3600, URLs: n.cfg.URLs,
-	})
+	}, record.Seal{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,10 @@ package federation
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"time"
 
+	"github.com/draeder/peerservers/federation/derive"
 	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/federation/mesh"
@@ -193,7 +195,7 @@ func (f *Federation) renewRecord(p *Place) record.Signed {
 			r.Peers = append(r.Peers, n.record.Key)
 		}
 	}
-	s, err := record.Sign(f.cfg.Key, record.NextSeq(now, f.own.signed.Seq), r)
+	s, err := record.Sign(f.cfg.Key, record.NextSeq(now, f.own.signed.Seq), r, SealFor(f.cfg.Network))
 	if err != nil {
 		// Only URLs that do not fit make it fail; they were parsed, so it is
 		// their number. Better a record without than none.
@@ -207,6 +209,14 @@ func (f *Federation) renewRecord(p *Place) record.Signed {
 			l.send(b, true)
 		}
 	}
+	return s
+}
+
+// SealFor is how the next record of a node in that network is sealed, if the
+// network is closed.
+func SealFor(network derive.Network) record.Seal {
+	s := record.Seal{Key: network.RecordKey()}
+	rand.Read(s.Nonce[:])
 	return s
 }
 

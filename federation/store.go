@@ -51,7 +51,7 @@ func (f *Federation) learnSaved(s record.Signed) error {
 	if s.Key == record.Key(f.key) || !f.cfg.Nodes.Allows(s.Key) {
 		return nil
 	}
-	r, err := record.Decode(s.Value, f.cfg.AllowPrivate)
+	r, err := s.Decode(f.cfg.Network.RecordKey(), f.cfg.AllowPrivate)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/draeder/peerservers/federation"
+	"github.com/draeder/peerservers/federation/derive"
 	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/federation/identity"
 	"github.com/draeder/peerservers/federation/nodeaddr"
@@ -15,9 +17,10 @@ import (
 
 // idCommand shows who a node is. It may be asked while the node runs.
 type idCommand struct {
-	DataDir      string   `placeholder:"DIR" help:"The node's data directory, as for serve."`
-	NodeURL      []string `name:"node-url" placeholder:"URL" help:"Show the record that a node with these URLs would publish, instead of the last one published. Repeatable."`
-	AllowPrivate bool     `help:"Admit ws:// and private URLs there."`
+	DataDir           string   `placeholder:"DIR" help:"The node's data directory, as for serve."`
+	NodeURL           []string `name:"node-url" placeholder:"URL" help:"Show the record that a node with these URLs would publish, instead of the last one published. Repeatable."`
+	NetworkSecretFile string   `placeholder:"FILE" help:"The secret of the node's closed network, as for serve, with which its record is sealed."`
+	AllowPrivate      bool     `help:"Admit ws:// and private URLs there."`
 }
 
 // Run implements kong's run.
@@ -36,11 +39,18 @@ func (c *idCommand) Run(_ context.Context, con *console) error {
 	if created {
 		con.log.Info("made a new key", "dir", dir)
 	}
-	signed, err := c.record(key, dir)
+	network, err := network(c.NetworkSecretFile)
 	if err != nil {
 		return err
 	}
-	r, err := record.Decode(signed.Value, true)
+	signed, err := c.record(key, dir, network)
+	if err != nil {
+		return err
+	}
+	r, err := signed.Decode(network.RecordKey(), true)
+	if err == record.FaultSealed || err == record.FaultNotSealed {
+		return wrong("--network-secret-file", c.NetworkSecretFile, "give it as it was when the node ran last", "the node's last record is %w", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -55,7 +65,7 @@ func (c *idCommand) Run(_ context.Context, con *console) error {
 
 // record is the last record that the node published, or, if there is none or
 // other URLs are asked about, what it would be now.
-func (c *idCommand) record(key ed25519.PrivateKey, dir string) (record.Signed, error) {
+func (c *idCommand) record(key ed25519.PrivateKey, dir string, network derive.Network) (record.Signed, error) {
 	if len(c.NodeURL) == 0 {
 		saved, err := ownRecordFile(dir).Load()
 		if err == nil && len(saved) == 1 && saved[0].Record.Key == record.Key(key.Public().(ed25519.PublicKey)) {
@@ -79,5 +89,5 @@ func (c *idCommand) record(key ed25519.PrivateKey, dir string) (record.Signed, e
 	if err := errors.Join(errs...); err != nil {
 		return record.Signed{}, err
 	}
-	return record.Sign(key, now, r)
+	return record.Sign(key, now, r, federation.SealFor(network))
 }

@@ -90,7 +90,7 @@ func (c *lookupCommand) Run(ctx context.Context, con *console) error {
 	}
 	verified := 0
 	for _, addr := range addrs {
-		line, err := describe(ctx, node, addr, allowPrivate)
+		line, err := describe(ctx, node, net, addr, allowPrivate)
 		if err != nil {
 			con.log.Info("no usable record", "node", addr, "err", err)
 			continue
@@ -119,14 +119,14 @@ func search(ctx context.Context, dir federation.Directory, target federation.Tar
 }
 
 // describe asks the node at addr for its record and returns it as a line.
-func describe(ctx context.Context, dir federation.Directory, addr netip.AddrPort, allowPrivate bool) (string, error) {
+func describe(ctx context.Context, dir federation.Directory, network derive.Network, addr netip.AddrPort, allowPrivate bool) (string, error) {
 	item, err := dir.Resolve(ctx, addr)
 	if err != nil {
 		return "", err
 	}
 	signed := record.Signed{Seq: item.Seq, Sig: item.Sig, Value: item.Value}
 	copy(signed.Key[:], item.Key)
-	r, err := signed.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: allowPrivate})
+	r, err := signed.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: allowPrivate, RecordKey: network.RecordKey()})
 	if err != nil {
 		return "", err
 	}

@@ -51,7 +51,7 @@ func (c *lookupCommand) self() (ed25519.PublicKey, error) {
 // its place in the network's list, and whether it answers at its URLs.
 func (c *lookupCommand) lookAtSelf(ctx context.Context, con *console, dht *dhtstore.Node, network derive.Network, key ed25519.PublicKey, allowPrivate bool) error {
 	con.printf("key     %s", hex.EncodeToString(key))
-	r, found, err := ownRecordSeen(ctx, con, dht, key, allowPrivate)
+	r, found, err := ownRecordSeen(ctx, con, dht, network, key, allowPrivate)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (c *lookupCommand) lookAtSelf(ctx context.Context, con *console, dht *dhtst
 }
 
 // ownRecordSeen fetches the record of key as others would.
-func ownRecordSeen(ctx context.Context, con *console, dht *dhtstore.Node, key ed25519.PublicKey, allowPrivate bool) (r record.Record, found bool, err error) {
+func ownRecordSeen(ctx context.Context, con *console, dht *dhtstore.Node, network derive.Network, key ed25519.PublicKey, allowPrivate bool) (r record.Record, found bool, err error) {
 	// Somebody has to be there to be asked first.
 	if err := search(ctx, dht, federation.Target(sha1.Sum(key)), nil); err != nil {
 		return r, false, wrong("--dht-bootstrap", "", "name a DHT node that runs", "no DHT node answered: %w", err)
@@ -93,7 +93,7 @@ func ownRecordSeen(ctx context.Context, con *console, dht *dhtstore.Node, key ed
 		return r, false, nil
 	}
 	signed := record.Signed{Key: record.Key(item.Key), Seq: item.Seq, Sig: item.Sig, Value: item.Value}
-	if r, err = signed.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: allowPrivate}); err != nil {
+	if r, err = signed.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: allowPrivate, RecordKey: network.RecordKey()}); err != nil {
 		con.printf("record  refused: %v; check this machine's clock and the node's", err)
 		return r, false, nil
 	}

@@ -47,6 +47,7 @@ type Network struct {
 	id     [32]byte
 	bucket [16]byte
 	member []byte
+	record []byte
 }
 
 // New returns the network of that name; with a secret it is closed to those
@@ -75,6 +76,9 @@ func New(name string, secret []byte) (Network, error) {
 		if n.member, err = hkdf.Key(sha256.New, []byte(n.secret), []byte("wtfed1:member"), name, 32); err != nil {
 			return Network{}, err
 		}
+		if n.record, err = hkdf.Key(sha256.New, []byte(n.secret), []byte("wtfed1:record"), name, 32); err != nil {
+			return Network{}, err
+		}
 	}
 	return n, nil
 }
@@ -92,6 +96,10 @@ func (n Network) ID() [32]byte { return n.id }
 // what they sign in a handshake; nil for an open one. The id does not do for
 // that: whoever is dialled by a member, or dials one who errs, has seen it.
 func (n Network) MemberKey() []byte { return n.member }
+
+// RecordKey is the key of 32 bytes with which the node records of a closed
+// network are sealed; nil for an open one.
+func (n Network) RecordKey() []byte { return n.record }
 
 // BucketKey is the key under which the network's swarms are spread over the
 // buckets of package filter.

@@ -48,7 +48,7 @@ func TestSecretIsInEverything(t *testing.T) {
 			t.Errorf("network %d: %q, closed %v", i, a.Name(), a.Closed())
 		}
 		for _, b := range nets[:i] {
-			if a.ID() == b.ID() || a.BucketKey() == b.BucketKey() || bytes.Equal(a.MemberKey(), b.MemberKey()) || a.Node(1, 1) == b.Node(1, 1) || a.Swarm(1, [20]byte{}) == b.Swarm(1, [20]byte{}) {
+			if a.ID() == b.ID() || a.BucketKey() == b.BucketKey() || bytes.Equal(a.MemberKey(), b.MemberKey()) || bytes.Equal(a.RecordKey(), b.RecordKey()) || a.Node(1, 1) == b.Node(1, 1) || a.Swarm(1, [20]byte{}) == b.Swarm(1, [20]byte{}) {
 				t.Error("two networks share a name")
 			}
 		}

@@ -5,6 +5,9 @@
 // anybody. Verify accepts only what a well-behaved node could have published
 // now: signed, in canonical bencoding, short-lived, with URLs that may be
 // dialled. Even then it is a hint whom to dial, and the handshake decides.
+//
+// The records of a closed network are sealed for its members (Seal): others
+// see the key, the number and that there is a record.
 package record
 
 import (
@@ -19,7 +22,7 @@ import (
 const (
 	// Salt is the BEP 44 salt of node records.
 	Salt = "wtfed1/node"
-	// MaxValue is the largest bencoded record.
+	// MaxValue is the largest bencoded record, sealed if it is.
 	MaxValue = 950
 	// MaxURLs is how many URLs a record may name.
 	MaxURLs = 4
@@ -115,25 +118,29 @@ func (r *Record) Append(dst []byte) []byte {
 	return append(dst, 'e')
 }
 
-// Sign encodes r and signs it under key with that sequence number. Peers are
+// Sign encodes r, seals it and signs it under key with that sequence number. Peers are
 // left off from the end until the value fits; the error is a Fault if it does
 // not fit even so, or if r breaks a rule that does not depend on the time.
-func Sign(key ed25519.PrivateKey, seq int64, r Record) (Signed, error) {
+func Sign(key ed25519.PrivateKey, seq int64, r Record, seal Seal) (Signed, error) {
 	copy(r.Key[:], key.Public().(ed25519.PublicKey))
 	if len(r.URLs) > MaxURLs {
 		return Signed{}, FaultURLs
 	}
 	r.Peers = r.Peers[:min(len(r.Peers), MaxPeers)]
 	value := r.Append(nil)
-	for len(value) > MaxValue && len(r.Peers) > 0 {
+	for len(value) > seal.maxValue() && len(r.Peers) > 0 {
 		r.Peers = r.Peers[:len(r.Peers)-1]
 		value = r.Append(nil)
 	}
-	if len(value) > MaxValue {
+	if len(value) > seal.maxValue() {
 		return Signed{}, FaultSize
 	}
 	if seq < 0 {
 		return Signed{}, FaultSeq
+	}
+	value, fault := seal.value(r.Key, seq, value)
+	if fault != 0 {
+		return Signed{}, fault
 	}
 	s := Signed{Key: r.Key, Seq: seq, Value: value}
 	copy(s.Sig[:], ed25519.Sign(key, signedBytes(seq, value)))
@@ -157,6 +164,9 @@ type Rules struct {
 	LastSeq int64
 	// AllowPrivate admits ws:// and private addresses.
 	AllowPrivate bool
+	// RecordKey is that of the closed network whose records are read
+	// (derive.Network.RecordKey); nil for an open one.
+	RecordKey []byte
 }
 
 // Verify reads a record and judges it. The error is a Fault. The result
@@ -177,7 +187,7 @@ func (s *Signed) Verify(rules Rules) (Record, error) {
 	if !ed25519.Verify(s.Key[:], signedBytes(s.Seq, s.Value), s.Sig[:]) {
 		return Record{}, FaultSignature
 	}
-	r, err := Decode(s.Value, rules.AllowPrivate)
+	r, err := s.Decode(rules.RecordKey, rules.AllowPrivate)
 	if err != nil {
 		return Record{}, err
 	}
@@ -190,12 +200,21 @@ func (s *Signed) Verify(rules Rules) (Record, error) {
 	return r, nil
 }
 
-// Decode reads a record's value. Unknown members are skipped. The error is a
-// Fault.
-func Decode(value []byte, allowPrivate bool) (Record, error) {
-	if len(value) > MaxValue {
+// Decode reads a record without judging it, with the record key of Rules.
+// Unknown members are skipped. The error is a Fault.
+func (s *Signed) Decode(recordKey []byte, allowPrivate bool) (Record, error) {
+	if len(s.Value) > MaxValue {
 		return Record{}, FaultSize
 	}
+	value, fault := s.open(recordKey)
+	if fault != 0 {
+		return Record{}, fault
+	}
+	return decode(value, allowPrivate)
+}
+
+// decode reads a dictionary.
+func decode(value []byte, allowPrivate bool) (Record, error) {
 	if !canonical(value) {
 		return Record{}, FaultBencode
 	}
@@ -324,6 +343,12 @@ const (
 	FaultURLs
 	// FaultWeakKey: a key of small order, for which everybody can sign.
 	FaultWeakKey
+	// FaultSealed: sealed, and not for the reader: of a closed network, and the
+	// reader is in an open one or has another secret; or not sealed for that key
+	// and number.
+	FaultSealed
+	// FaultNotSealed: in the clear, and the reader's network is closed.
+	FaultNotSealed
 	// FaultDenied: of a node that the reader is not to deal with. It is for
 	// those who read records.
 	FaultDenied
@@ -336,7 +361,7 @@ const Faults = int(FaultDenied) + 1
 func (f Fault) Error() string {
 	names := [Faults]string{
 		"none", "size", "sequence", "replay", "signature", "bencoding", "missing member", "key", "expiry",
-		"capabilities", "protocol", "pin", "peers", "urls", "weak key", "denied",
+		"capabilities", "protocol", "pin", "peers", "urls", "weak key", "sealed", "not sealed", "denied",
 	}
 	if int(f) >= Faults {
 		f = 0

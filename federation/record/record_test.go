@@ -41,7 +41,7 @@ func example(t testing.TB) Record {
 
 func sign(t testing.TB, r Record, seq int64) Signed {
 	t.Helper()
-	s, err := Sign(privateKey("b"), seq, r)
+	s, err := Sign(privateKey("b"), seq, r, Seal{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,14 +264,14 @@ func TestSign(t *testing.T) {
 	for i := range r.URLs {
 		r.URLs[i].Path += strings.Repeat("x", 60)
 	}
-	if _, err := Sign(privateKey("b"), now, r); err != FaultSize {
+	if _, err := Sign(privateKey("b"), now, r, Seal{}); err != FaultSize {
 		t.Errorf("too large: %v", err)
 	}
 	r.URLs = make([]nodeaddr.URL, 5)
-	if _, err := Sign(privateKey("b"), now, r); err != FaultURLs {
+	if _, err := Sign(privateKey("b"), now, r, Seal{}); err != FaultURLs {
 		t.Errorf("5 URLs: %v", err)
 	}
-	if _, err := Sign(privateKey("b"), -1, Record{}); err != FaultSeq {
+	if _, err := Sign(privateKey("b"), -1, Record{}, Seal{}); err != FaultSeq {
 		t.Errorf("negative seq: %v", err)
 	}
 }
@@ -329,7 +329,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add([]byte("d1:ai1e1:bl1:xd1:yi0eeee"), false)
 	f.Fuzz(func(t *testing.T, value []byte, private bool) {
-		r, err := Decode(value, private)
+		r, err := decode(value, private)
 		if err != nil {
 			if _, ok := err.(Fault); !ok {
 				t.Fatalf("%T is not a Fault", err)
@@ -344,7 +344,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("url %q: %v", u, err)
 			}
 		}
-		again, err := Decode(r.Append(nil), private)
+		again, err := decode(r.Append(nil), private)
 		if err != nil || !bytes.Equal(again.Append(nil), r.Append(nil)) {
 			t.Fatalf("%+v, then %+v, %v", r, again, err)
 		}
