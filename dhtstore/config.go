@@ -48,6 +48,11 @@ type Config struct {
 	// AllowPrivate admits loopback and private addresses, and counts limits
 	// per address by address and port for them.
 	AllowPrivate bool
+	// QueryKey and RecordSalt make the node one of a closed network, whose nodes
+	// ask each other so that strangers do not see it (closed.go;
+	// derive.Network.QueryKey, RecordSalt). Both are empty for an open network.
+	QueryKey   []byte
+	RecordSalt string
 	// ReadOnly (BEP 43) asks and never answers, for who cannot be reached.
 	ReadOnly bool
 	// PacketRate bounds our own queries over both families, in packets a

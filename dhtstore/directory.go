@@ -86,18 +86,30 @@ func (s *stack) resolve(ctx context.Context, addr netip.AddrPort) (federation.It
 		n.mu.Unlock()
 		return federation.Item{}, err
 	}
+	ask := s.askRecord
+	if n.inClosed() {
+		ask = s.askMember
+	}
+	reply, err := ask(ctx, addr)
+	if err != nil {
+		return federation.Item{}, err
+	}
+	return n.accept(itemOf(reply))
+}
+
+// askRecord asks a node for its record, with the token that it gives first.
+func (s *stack) askRecord(ctx context.Context, addr netip.AddrPort) (*krpc.Return, error) {
 	reply, err := s.insist(ctx, addr, methodRecord, krpc.MsgArgs{}, false)
 	if err != nil {
-		return federation.Item{}, err
+		return nil, err
 	}
 	if reply.R.Token == nil {
-		return federation.Item{}, ErrNotFound
+		return nil, ErrNotFound
 	}
-	reply, err = s.insist(ctx, addr, methodRecord, krpc.MsgArgs{Token: *reply.R.Token}, true)
-	if err != nil {
-		return federation.Item{}, err
+	if reply, err = s.insist(ctx, addr, methodRecord, krpc.MsgArgs{Token: *reply.R.Token}, true); err != nil {
+		return nil, err
 	}
-	return n.accept(itemOf(reply.R))
+	return reply.R, nil
 }
 
 // sleep waits for d, or says at once that ctx ends before.
@@ -124,7 +136,7 @@ func (n *Node) accept(item federation.Item) (federation.Item, error) {
 	if len(item.Value) == 0 {
 		return federation.Item{}, ErrNotFound
 	}
-	if err := verifyItem(item); err != nil {
+	if err := verifyItem(item, n.salt); err != nil {
 		n.counts.inc(countBadRecords)
 		return federation.Item{}, err
 	}
@@ -210,7 +222,7 @@ func (r *newest) best() (federation.Item, bool) {
 
 // Publish implements [federation.Directory].
 func (n *Node) Publish(ctx context.Context, item federation.Item) error {
-	if err := verifyItem(item); err != nil {
+	if err := verifyItem(item, n.salt); err != nil {
 		return err
 	}
 	caller := ctx
@@ -221,7 +233,7 @@ func (n *Node) Publish(ctx context.Context, item federation.Item) error {
 	defer done()
 	n.counts.inc(countPublishes)
 	item = cloneItem(item)
-	target := recordTarget(item.Key)
+	target := recordTarget(item.Key, n.salt)
 
 	n.mu.Lock()
 	if !n.seen.note(item.Key, item.Seq) {
@@ -229,7 +241,7 @@ func (n *Node) Publish(ctx context.Context, item federation.Item) error {
 		return ErrStale
 	}
 	n.record = &storedItem{
-		target: target, key: item.Key, salt: []byte(recordSalt), sig: item.Sig[:],
+		target: target, key: item.Key, salt: n.salt, sig: item.Sig[:],
 		seq: item.Seq, value: item.Value,
 	}
 	n.mu.Unlock()

@@ -95,6 +95,26 @@ func (v *votes) ip(now time.Time) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
+// confirms reports whether to believe from that our IP address is ip, where
+// somebody else's could be told us to be made use of: others say it too, or
+// nobody else says anything. A private address is nobody's on the Internet.
+func (v *votes) confirms(now time.Time, from netip.AddrPort, ip netip.Addr) bool {
+	if !isPublic(ip) {
+		return true
+	}
+	network, others := subnet(from), false
+	for _, x := range v.last {
+		if !x.says.IsValid() || now.Sub(x.at) > voteExpiry || x.network == network {
+			continue
+		}
+		if x.says.Addr() == ip {
+			return true
+		}
+		others = true
+	}
+	return !others
+}
+
 // address is the address that most networks name, if enough do.
 func (v *votes) address(now time.Time) (netip.AddrPort, bool) {
 	if all := v.count(now); len(all) > 0 && all[0].Networks >= votesNeeded {

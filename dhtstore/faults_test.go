@@ -158,7 +158,7 @@ func childMain(kind, deed, peer string) error {
 		return err
 	}
 	if deed == deedFetch {
-		_, _, _ = getput.Get(ctx, recordTarget(key), s, nil, []byte(recordSalt)) // dies in there
+		_, _, _ = getput.Get(ctx, recordTarget(key, []byte(recordSalt)), s, nil, []byte(recordSalt)) // dies in there
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return nil

@@ -169,7 +169,7 @@ func TestForgedRecords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := startNode(t, "127.0.0.2", nil)
 			b := startNode(t, "127.0.0.3", nil, a.LocalAddr().String())
-			forged := &storedItem{target: recordTarget(honest.Key), key: honest.Key, sig: honest.Sig[:], seq: honest.Seq, value: honest.Value}
+			forged := &storedItem{target: recordTarget(honest.Key, []byte(recordSalt)), key: honest.Key, sig: honest.Sig[:], seq: honest.Seq, value: honest.Value}
 			change(forged)
 			a.mu.Lock()
 			a.record = forged
@@ -231,7 +231,7 @@ func TestGuardSendsQueriesOnly(t *testing.T) {
 func signedAs(seed byte, seq int64, value string) *storedItem {
 	key := testKey(seed)
 	return &storedItem{
-		target: recordTarget(testRecordKey(seed)), key: testRecordKey(seed), seq: seq, value: []byte(value),
+		target: recordTarget(testRecordKey(seed), []byte(recordSalt)), key: testRecordKey(seed), seq: seq, value: []byte(value),
 		sig: bep44.Sign(key, []byte(recordSalt), seq, []byte(value)),
 	}
 }

@@ -196,7 +196,7 @@ func testInterop(t *testing.T, writer, reader *Node, js *jsNode) {
 	}
 	// Our item again, with cas wrong and right, at everybody who stores it.
 	item = testRecord(t, testKey(77), 3, "with cas")
-	where := recordTarget(item.Key)
+	where := recordTarget(item.Key, []byte(recordSalt))
 	for _, c := range []struct {
 		cas  int64
 		code int

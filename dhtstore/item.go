@@ -1,6 +1,7 @@
 package dhtstore
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha1"
 	"errors"
@@ -11,7 +12,8 @@ import (
 )
 
 const (
-	// recordSalt sets node records apart from other items of the same key.
+	// recordSalt sets the node records of open networks apart from other items
+	// of the same key.
 	recordSalt = "wtfed1/node"
 	// MaxRecord is the most that a record's value may have. BEP 44 says 1000,
 	// but bittorrent-dht refuses exactly 1000, and headers need room as well.
@@ -26,8 +28,8 @@ var (
 	errBadSignature = errors.New("dhtstore: record's signature is wrong")
 )
 
-// SignRecord signs value as the node record of key. It is the form in which
-// [federation.Directory] takes and gives records.
+// SignRecord signs value as the node record of key in an open network. It is
+// the form in which [federation.Directory] takes and gives records.
 func SignRecord(key ed25519.PrivateKey, seq int64, value []byte) (federation.Item, error) {
 	if len(value) > MaxRecord {
 		return federation.Item{}, errTooLong
@@ -40,8 +42,11 @@ func SignRecord(key ed25519.PrivateKey, seq int64, value []byte) (federation.Ite
 	return item, nil
 }
 
+// saltOr is the salt of a closed network, or, if it is empty, that of open ones.
+func saltOr(salt string) []byte { return []byte(cmp.Or(salt, recordSalt)) }
+
 // verifyItem checks everything about a record but its contents.
-func verifyItem(item federation.Item) error {
+func verifyItem(item federation.Item, salt []byte) error {
 	switch {
 	case len(item.Key) != ed25519.PublicKeySize:
 		return errBadKey
@@ -49,15 +54,15 @@ func verifyItem(item federation.Item) error {
 		return errTooLong
 	case !canonical(item.Value):
 		return errNotCanonical
-	case item.Seq < 0 || !bep44.Verify(item.Key, []byte(recordSalt), item.Seq, item.Value, item.Sig[:]):
+	case item.Seq < 0 || !bep44.Verify(item.Key, salt, item.Seq, item.Value, item.Sig[:]):
 		return errBadSignature
 	}
 	return nil
 }
 
 // recordTarget is where the DHT keeps the record of key.
-func recordTarget(key ed25519.PublicKey) nodeID {
-	return sha1.Sum(append(slices.Clone(key), recordSalt...))
+func recordTarget(key ed25519.PublicKey, salt []byte) nodeID {
+	return sha1.Sum(slices.Concat(key, salt))
 }
 
 func cloneItem(item federation.Item) federation.Item {

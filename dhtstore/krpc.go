@@ -153,6 +153,11 @@ func (m *message) parse(b []byte) fault {
 		}
 		f := m.parseBody(args)
 		m.idAt += argsAt
+		if f != faultNone && m.method == methodRecord {
+			// Nodes that do not know the method would not mind either.
+			*m = message{kind: m.kind, tid: m.tid, tidAt: m.tidAt}
+			return faultNone
+		}
 		return f
 	case 'r':
 		return m.parseBody(ret)

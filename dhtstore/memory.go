@@ -1,6 +1,7 @@
 package dhtstore
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -22,22 +23,29 @@ type Memory struct {
 	mu        sync.Mutex
 	fail      error
 	announced map[federation.Target]map[netip.AddrPort]time.Time
-	records   map[netip.AddrPort]federation.Item
-	items     map[[ed25519.PublicKeySize]byte]federation.Item
+	records   map[netip.AddrPort]memoryRecord
+	items     map[nodeID]federation.Item
+}
+
+// memoryRecord is what an address answers with to nodes whose records have that
+// salt, or with nil to all.
+type memoryRecord struct {
+	federation.Item
+	salt []byte
 }
 
 // NewMemory returns an empty medium.
 func NewMemory() *Memory {
 	return &Memory{
 		announced: make(map[federation.Target]map[netip.AddrPort]time.Time),
-		records:   make(map[netip.AddrPort]federation.Item),
-		items:     make(map[[ed25519.PublicKeySize]byte]federation.Item),
+		records:   make(map[netip.AddrPort]memoryRecord),
+		items:     make(map[nodeID]federation.Item),
 	}
 }
 
 // Node returns a handle on the medium for the node at addr.
 func (m *Memory) Node(addr netip.AddrPort) *MemoryNode {
-	return &MemoryNode{medium: m, addr: addr}
+	return &MemoryNode{medium: m, addr: addr, salt: saltOr("")}
 }
 
 // SetFail makes every call of every node fail with err, until it is called
@@ -59,7 +67,7 @@ func (m *Memory) Plant(target federation.Target, addr netip.AddrPort) {
 func (m *Memory) PlantRecord(addr netip.AddrPort, item federation.Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.records[addr] = item
+	m.records[addr] = memoryRecord{item, nil}
 }
 
 // Announced returns the addresses announced under target, sorted.
@@ -89,12 +97,17 @@ func (m *Memory) alive(target federation.Target) []netip.AddrPort {
 type MemoryNode struct {
 	medium *Memory
 	addr   netip.AddrPort
+	salt   []byte
 
 	mu   sync.Mutex
 	fail error
 }
 
 var _ federation.Directory = (*MemoryNode)(nil)
+
+// Join makes the node one of a closed network, as [Config].RecordSalt does. Call
+// it before all else.
+func (n *MemoryNode) Join(recordSalt string) { n.salt = saltOr(recordSalt) }
 
 // Addr is the address under which the node announces itself.
 func (n *MemoryNode) Addr() netip.AddrPort { return n.addr }
@@ -154,15 +167,15 @@ func (n *MemoryNode) Resolve(ctx context.Context, addr netip.AddrPort) (federati
 		return federation.Item{}, err
 	}
 	n.medium.mu.Lock()
-	item, ok := n.medium.records[addr]
+	r, ok := n.medium.records[addr]
 	n.medium.mu.Unlock()
-	if !ok {
+	if !ok || r.salt != nil && !bytes.Equal(r.salt, n.salt) {
 		return federation.Item{}, errNoAnswer
 	}
-	if err := verifyItem(item); err != nil {
+	if err := verifyItem(r.Item, n.salt); err != nil {
 		return federation.Item{}, err
 	}
-	return cloneItem(item), nil
+	return cloneItem(r.Item), nil
 }
 
 // Fetch implements [federation.Directory].
@@ -174,7 +187,7 @@ func (n *MemoryNode) Fetch(ctx context.Context, key ed25519.PublicKey) (federati
 		return federation.Item{}, errBadKey
 	}
 	n.medium.mu.Lock()
-	item, ok := n.medium.items[[ed25519.PublicKeySize]byte(key)]
+	item, ok := n.medium.items[recordTarget(key, n.salt)]
 	n.medium.mu.Unlock()
 	if !ok {
 		return federation.Item{}, ErrNotFound
@@ -187,18 +200,18 @@ func (n *MemoryNode) Publish(ctx context.Context, item federation.Item) error {
 	if err := n.failure(ctx); err != nil {
 		return err
 	}
-	if err := verifyItem(item); err != nil {
+	if err := verifyItem(item, n.salt); err != nil {
 		return err
 	}
 	item = cloneItem(item)
 	n.medium.mu.Lock()
 	defer n.medium.mu.Unlock()
-	key := [ed25519.PublicKeySize]byte(item.Key)
-	if old, ok := n.medium.items[key]; ok && old.Seq > item.Seq {
+	target := recordTarget(item.Key, n.salt)
+	if old, ok := n.medium.items[target]; ok && old.Seq > item.Seq {
 		return ErrStale
 	}
-	n.medium.items[key] = item
-	n.medium.records[n.addr] = item
+	n.medium.items[target] = item
+	n.medium.records[n.addr] = memoryRecord{item, n.salt}
 	return nil
 }
 

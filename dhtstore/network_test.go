@@ -88,9 +88,9 @@ func TestNetwork(t *testing.T) {
 		if err := publisher.Publish(testContext(t), item); err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range closestNodes(nodes, recordTarget(item.Key), publisher) {
+		for _, n := range closestNodes(nodes, recordTarget(item.Key, []byte(recordSalt)), publisher) {
 			places++
-			if holdsItem(n, recordTarget(item.Key)) {
+			if holdsItem(n, recordTarget(item.Key, []byte(recordSalt))) {
 				placed++
 			}
 		}

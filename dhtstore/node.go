@@ -27,6 +27,7 @@ type Node struct {
 	cfg    Config
 	stacks []*stack // by family, those that there are
 	budget *budget
+	salt   []byte // of our record and those that we look for
 	counts counters
 
 	ctx    context.Context // ends with Close
@@ -90,6 +91,7 @@ func start(cfg Config, conns []net.PacketConn, saved *savedState) (*Node, error)
 	n := &Node{
 		cfg:      cfg,
 		budget:   newBudget(cfg.PacketRate),
+		salt:     saltOr(cfg.RecordSalt),
 		tokens:   secret,
 		rand:     rand.New(rand.NewChaCha8(seed)),
 		seen:     saved.seen,

@@ -51,6 +51,10 @@ func (s *stack) answer(m *message, size int, from netip.AddrPort) {
 // call reuses. The caller holds mu.
 func (s *stack) respond(now time.Time, m *message, size int, from netip.AddrPort) []byte {
 	n := s.node
+	if m.method == methodRecord && n.inClosed() {
+		// To us it is one method of many that we do not know.
+		*m = message{kind: m.kind, tid: m.tid}
+	}
 	switch {
 	case m.hasID && m.id == s.table.self:
 		n.counts.inc(countDropSelf)
@@ -107,6 +111,9 @@ func (s *stack) respond(now time.Time, m *message, size int, from netip.AddrPort
 		}
 		r.token = n.tokens.make(now, from.Addr())
 		r.nodes = s.nodesFor(now, m, m.target)
+		if n.asksForRecord(now, m.target, from.Addr()) {
+			return s.appendItem(m, from, &r, n.record, maxReply) // the target shows the token
+		}
 		if it := s.stored(now, m.target); it != nil {
 			return s.appendItem(m, from, &r, it, limit)
 		}

@@ -196,7 +196,7 @@ func TestGain(t *testing.T) {
 	}
 	fillTable(n, 100)
 	r := dialRaw(t, "127.0.0.9", n.LocalAddr())
-	where := recordTarget(item.Key)
+	where := recordTarget(item.Key, []byte(recordSalt))
 	for method, args := range map[string]string{
 		"ping": "", "find_node": "6:target20:" + id20[7:], "get": "6:target20:" + string(where[:]),
 		"get_peers": infoHash(where), "wt_rec": "", "vote": "",

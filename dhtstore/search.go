@@ -77,7 +77,7 @@ func (s *stack) search(ctx context.Context, target nodeID, announce bool, found 
 // fetch is [Node.Fetch]; it calls enough when it has found what satisfies.
 func (s *stack) fetch(ctx context.Context, r *newest, enough func()) error {
 	n := s.node
-	target := recordTarget(r.key)
+	target := recordTarget(r.key, n.salt)
 	var ours federation.Item
 	n.mu.Lock()
 	if it := s.stored(time.Now(), target); it != nil && it.key != nil {
@@ -123,7 +123,7 @@ func (s *stack) publish(ctx context.Context, target nodeID, item federation.Item
 	written := s.writeAll(ctx, l, methodPut, func(token string) krpc.MsgArgs {
 		seq := item.Seq
 		return krpc.MsgArgs{
-			V: bencode.Bytes(item.Value), K: [32]byte(item.Key), Salt: []byte(recordSalt),
+			V: bencode.Bytes(item.Value), K: [32]byte(item.Key), Salt: s.node.salt,
 			Seq: &seq, Sig: item.Sig, Token: token,
 		}
 	})

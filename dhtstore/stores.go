@@ -256,13 +256,21 @@ func (t *tokens) valid(now time.Time, addr netip.Addr, token []byte) bool {
 	if len(token) != tokenSize {
 		return false
 	}
-	epoch := now.Unix() / int64(tokenEpoch/time.Second)
-	for i := range int64(tokenEpochs) {
-		if subtle.ConstantTimeCompare(t.at(epoch-i, addr), token) == 1 {
+	for _, good := range t.all(now, addr) {
+		if subtle.ConstantTimeCompare(good, token) == 1 {
 			return true
 		}
 	}
 	return false
+}
+
+// all are the tokens that are good.
+func (t *tokens) all(now time.Time, addr netip.Addr) (list [tokenEpochs][]byte) {
+	epoch := now.Unix() / int64(tokenEpoch/time.Second)
+	for i := range list {
+		list[i] = t.at(epoch-int64(i), addr)
+	}
+	return list
 }
 
 func (t *tokens) at(epoch int64, addr netip.Addr) []byte {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draeder/peerservers/dhtstore"
 	"github.com/draeder/peerservers/federation"
 	"github.com/draeder/peerservers/federation/derive"
 	"github.com/draeder/peerservers/federation/record"
@@ -18,7 +19,10 @@ import (
 )
 
 func inNetwork(n derive.Network) option {
-	return func(c *federation.Config, _ *tracker.Config) { c.Network = n }
+	return func(c *federation.Config, _ *tracker.Config) {
+		c.Network = n
+		c.Directory.(*dhtstore.MemoryNode).Join(n.RecordSalt())
+	}
 }
 
 // A closed network beside an open one of the same name and a closed one with
@@ -92,9 +96,9 @@ func TestClosedNetwork(t *testing.T) {
 	})
 }
 
-// What nodes of a closed network publish and answer strangers with is read by
-// members alone; nor do its nodes believe what is in the clear. Guards: SealFor
-// in renewRecord, record.Rules.RecordKey in verify.
+// What nodes of a closed network publish is found by members alone, and who
+// stores it cannot read it; nor do its nodes believe what is in the clear.
+// Guards: SealFor in renewRecord, record.Rules.RecordKey in verify.
 func TestClosedRecords(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		toNoon()
@@ -113,11 +117,10 @@ func TestClosedRecords(t *testing.T) {
 		c.client("carol").announce(hash(1), 5)
 		a.client("alice").announce(hash(2), 5)
 		time.Sleep(time.Minute)
-		if n := c.fed.Stats().RecordFaults["sealed"]; n == 0 {
-			t.Error("the outsider asked nobody, or read what it got")
-		}
-		if n := a.fed.Stats().RecordFaults["not sealed"]; n == 0 {
-			t.Error("the member asked nobody, or believed what it got")
+		for _, n := range []*node{a, c} {
+			if n.fed.Stats().Mesh.Sightings == 0 {
+				t.Errorf("%s saw nobody listed", n.name)
+			}
 		}
 		if w.dialsTo(c.hp) != 0 || c.fed.Stats().Mesh.Dials != 0 {
 			t.Errorf("%d dials to the outsider, %d by it", w.dialsTo(c.hp), c.fed.Stats().Mesh.Dials)
@@ -126,15 +129,21 @@ func TestClosedRecords(t *testing.T) {
 			t.Errorf("%d links between two members", n)
 		}
 
-		stranger := w.dir.Node(netip.MustParseAddrPort("127.0.0.1:7099"))
+		stranger, member := w.dir.Node(netip.MustParseAddrPort("127.0.0.1:7098")), w.dir.Node(netip.MustParseAddrPort("127.0.0.1:7099"))
+		member.Join(closed.RecordSalt())
 		for _, n := range []*node{a, b} {
-			for name, get := range map[string]func() (federation.Item, error){
-				"item": func() (federation.Item, error) {
-					return stranger.Fetch(context.Background(), n.key.Public().(ed25519.PublicKey))
+			for name, get := range map[string]func(*dhtstore.MemoryNode) (federation.Item, error){
+				"item": func(d *dhtstore.MemoryNode) (federation.Item, error) {
+					return d.Fetch(context.Background(), n.key.Public().(ed25519.PublicKey))
 				},
-				"wt_rec": func() (federation.Item, error) { return stranger.Resolve(context.Background(), n.dir.Addr()) },
+				"record": func(d *dhtstore.MemoryNode) (federation.Item, error) {
+					return d.Resolve(context.Background(), n.dir.Addr())
+				},
 			} {
-				item, err := get()
+				if _, err := get(stranger); err == nil {
+					t.Errorf("a stranger finds the %s of %s", name, n.name)
+				}
+				item, err := get(member)
 				if err != nil {
 					t.Fatal(name, err)
 				}
@@ -142,11 +151,11 @@ func TestClosedRecords(t *testing.T) {
 					t.Errorf("%s of %s: %q", name, n.name, item.Value)
 				}
 				s := record.Signed{Key: record.Key(item.Key), Seq: item.Seq, Sig: item.Sig, Value: item.Value}
-				r, err := s.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: true, RecordKey: closed.RecordKey()})
+				r, err := s.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: true, RecordKey: closed.RecordKey(), Salt: closed.RecordSalt()})
 				if err != nil || len(r.URLs) != 1 || r.URLs[0] != n.cfg.URLs[0] {
 					t.Errorf("a member reads %+v, %v", r, err)
 				}
-				if r, err := s.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: true}); err != record.FaultSealed {
+				if r, err := s.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: true, Salt: closed.RecordSalt()}); err != record.FaultSealed {
 					t.Errorf("an outsider reads %+v, %v", r, err)
 				}
 			}

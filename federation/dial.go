@@ -70,7 +70,7 @@ func (f *Federation) connect(ctx context.Context, u nodeaddr.URL, expect mesh.Ke
 		NetDial:   f.cfg.Dialer.DialContext,
 		TLSConfig: f.tlsConfig(u, expect),
 	}
-	conn, br, hs, err := d.Dial(ctx, u.Link())
+	conn, br, hs, err := d.Dial(ctx, u.Link(f.cfg.Network.LinkPath()))
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (f *Federation) proveDialled(ctx context.Context, conn net.Conn, br *bufio.
 	deadline, _ := ctx.Deadline()
 	car := newCarrier(conn, br, true)
 	out := newOutbox(true)
-	d, hello, err := handshake.Dial(f.local, f.entropy(), u.Link(), seq, expect)
+	d, hello, err := handshake.Dial(f.local, f.entropy(), u.Link(f.cfg.Network.LinkPath()), seq, expect)
 	if err != nil {
 		return nil, err
 	}

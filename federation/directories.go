@@ -109,7 +109,7 @@ func (f *Federation) verify(s record.Signed) (record.Record, error) {
 		f.stats.recordFault(record.FaultDenied)
 		return record.Record{}, record.FaultDenied
 	}
-	rules := record.Rules{Now: f.cfg.Now().Unix(), AllowPrivate: f.cfg.AllowPrivate, RecordKey: f.cfg.Network.RecordKey()}
+	rules := record.Rules{Now: f.cfg.Now().Unix(), AllowPrivate: f.cfg.AllowPrivate, RecordKey: f.cfg.Network.RecordKey(), Salt: f.cfg.Network.RecordSalt()}
 	f.mu.Lock()
 	rules.LastSeq = f.known.lastSeq(mesh.Key(s.Key))
 	f.mu.Unlock()

@@ -73,7 +73,7 @@ type locator struct {
 func (f *Federation) startPlace() {
 	p := &Place{State: reach.Full, URLs: f.cfg.URLs}
 	for _, u := range p.URLs {
-		p.links = append(p.links, u.Link())
+		p.links = append(p.links, u.Link(f.cfg.Network.LinkPath()))
 	}
 	if len(p.URLs) == 0 {
 		p.State = reach.Leaf
@@ -101,7 +101,7 @@ func (f *Federation) placeOf(v reach.View) *Place {
 		p.URLs = append(p.URLs, guessURL(a))
 	}
 	for _, a := range v.Accept {
-		p.links = append(p.links, guessURL(a).Link())
+		p.links = append(p.links, guessURL(a).Link(f.cfg.Network.LinkPath()))
 	}
 	return p
 }
@@ -244,7 +244,7 @@ func (f *Federation) dialledAt(l *link) {
 	if !f.guesses() {
 		return
 	}
-	u, err := nodeaddr.Parse(strings.TrimSuffix(l.session.URL, nodeaddr.LinkPath), f.cfg.AllowPrivate)
+	u, err := nodeaddr.Parse(strings.TrimSuffix(l.session.URL, f.cfg.Network.LinkPath()), f.cfg.AllowPrivate)
 	if err != nil {
 		return // it is one of ours: it parses
 	}

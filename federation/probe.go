@@ -24,7 +24,7 @@ func Probe(ctx context.Context, dialer Dialer, network derive.Network, u nodeadd
 		return err
 	}
 	d := ws.Dialer{Protocols: []string{Subprotocol}, NetDial: dialer.DialContext, TLSConfig: tlsFor(u, nil, r.Pin, r.Pinned)}
-	conn, br, hs, err := d.Dial(ctx, u.Link())
+	conn, br, hs, err := d.Dial(ctx, u.Link(network.LinkPath()))
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func Probe(ctx context.Context, dialer Dialer, network derive.Network, u nodeadd
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	local := handshake.Local{Key: key, Network: network.ID(), Member: network.MemberKey(), Versions: []uint32{handshake.Version}}
-	h, hello, err := handshake.Dial(local, entropy(), u.Link(), uint64(time.Now().UnixMilli()), r.Key)
+	h, hello, err := handshake.Dial(local, entropy(), u.Link(network.LinkPath()), uint64(time.Now().UnixMilli()), r.Key)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"fmt"
+	"net/netip"
 	"os"
 	"reflect"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/bufbuild/protocompile"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/draeder/peerservers/dhtstore"
 	"github.com/draeder/peerservers/federation"
 	"github.com/draeder/peerservers/federation/derive"
 	"github.com/draeder/peerservers/federation/filter"
@@ -63,6 +65,9 @@ func networkExamples(t *testing.T) []docExample {
 		{`bucket key of "peerservers" with secret "` + docSecret + `"`, bucket(docNetwork(t, "peerservers", docSecret))},
 		{`member key of "peerservers" with secret "` + docSecret + `"`, docHex(docNetwork(t, "peerservers", docSecret).MemberKey())},
 		{`record key of "peerservers" with secret "` + docSecret + `"`, docHex(docNetwork(t, "peerservers", docSecret).RecordKey())},
+		{`query key of "peerservers" with secret "` + docSecret + `"`, docHex(docNetwork(t, "peerservers", docSecret).QueryKey())},
+		{`record salt of "peerservers" with secret "` + docSecret + `"`, docHex([]byte(docNetwork(t, "peerservers", docSecret).RecordSalt()))},
+		{`link path of "peerservers" with secret "` + docSecret + `"`, docNetwork(t, "peerservers", docSecret).LinkPath()},
 	}
 }
 
@@ -87,6 +92,7 @@ func targetExamples(t *testing.T) []docExample {
 		{"PH, open", target(o.Swarm(e, ih))},
 		{"PH, closed", target(c.Swarm(e, ih))},
 		{"key", docHex(docKey("b").Public().(ed25519.PublicKey))},
+		{"target of a member at 203.0.113.7 with the token \"aoeusnth\"", target(dhtstore.MemberTarget(c.QueryKey(), []byte("aoeusnth"), netip.MustParseAddr("203.0.113.7")))},
 		{"shard of key", fmt.Sprint(derive.Shard(docKey("b").Public().(ed25519.PublicKey)))},
 	}
 }
@@ -105,18 +111,18 @@ func recordExamples(t *testing.T) []docExample {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Verify(record.Rules{Now: now, RecordKey: seal.Key}); err != nil {
+		if _, err := s.Verify(record.Rules{Now: now, RecordKey: seal.Key, Salt: seal.Salt}); err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
 	s := sign(record.Seal{})
-	seal := record.Seal{Key: docNetwork(t, "peerservers", docSecret).RecordKey()}
+	seal := record.Seal{Key: docNetwork(t, "peerservers", docSecret).RecordKey(), Salt: docNetwork(t, "peerservers", docSecret).RecordSalt()}
 	nonce := sha256.Sum256([]byte("nonce"))
 	copy(seal.Nonce[:], nonce[:])
 	sealed := sign(seal)
 	seed := sha256.Sum256([]byte("b"))
-	at := sha1.Sum(append(s.Key[:], record.Salt...))
+	at, sealedAt := sha1.Sum(append(s.Key[:], record.Salt...)), sha1.Sum(append(s.Key[:], seal.Salt...))
 	return []docExample{
 		{"private key (seed)", docHex(seed[:])},
 		{"key", docHex(s.Key[:])},
@@ -127,6 +133,7 @@ func recordExamples(t *testing.T) []docExample {
 		{"sealed value", docHex(sealed.Value)},
 		{"signature of that", docHex(sealed.Sig[:])},
 		{"stored under", docHex(at[:])},
+		{"sealed, stored under", docHex(sealedAt[:])},
 	}
 }
 

@@ -215,7 +215,7 @@ func (f *Federation) renewRecord(p *Place) record.Signed {
 // SealFor is how the next record of a node in that network is sealed, if the
 // network is closed.
 func SealFor(network derive.Network) record.Seal {
-	s := record.Seal{Key: network.RecordKey()}
+	s := record.Seal{Key: network.RecordKey(), Salt: network.RecordSalt()}
 	rand.Read(s.Nonce[:])
 	return s
 }

@@ -66,6 +66,8 @@ func (c *serveCommand) openFederation(dir string, log *slog.Logger, listeners []
 		ReadOnly:   len(c.NodeURL) == 0,
 		PacketRate: c.dhtRate(),
 		Log:        log,
+		QueryKey:   network.QueryKey(),
+		RecordSalt: network.RecordSalt(),
 	}
 	var guess *federation.Guess
 	if c.guesses() {
@@ -129,9 +131,10 @@ func (f *federated) stats() (*dhtstore.Stats, *federation.Stats) {
 // linkPaths are where links come in: below each node URL, and at the root for
 // proxies that take a URL's path off.
 func (f *federated) linkPaths() []string {
-	paths := []string{nodeaddr.LinkPath}
+	link := f.cfg.Network.LinkPath()
+	paths := []string{link}
 	for _, u := range f.cfg.URLs {
-		if p := u.Path + nodeaddr.LinkPath; !slices.Contains(paths, p) {
+		if p := u.Path + link; !slices.Contains(paths, p) {
 			paths = append(paths, p)
 		}
 	}

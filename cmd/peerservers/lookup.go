@@ -64,6 +64,8 @@ func (c *lookupCommand) Run(ctx context.Context, con *console) error {
 		Bootstrap:    orPublic(c.DHTBootstrap),
 		AllowPrivate: allowPrivate,
 		ReadOnly:     true,
+		QueryKey:     net.QueryKey(),
+		RecordSalt:   net.RecordSalt(),
 		Log:          con.log,
 	})
 	if err != nil {
@@ -126,7 +128,7 @@ func describe(ctx context.Context, dir federation.Directory, network derive.Netw
 	}
 	signed := record.Signed{Seq: item.Seq, Sig: item.Sig, Value: item.Value}
 	copy(signed.Key[:], item.Key)
-	r, err := signed.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: allowPrivate, RecordKey: network.RecordKey()})
+	r, err := signed.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: allowPrivate, RecordKey: network.RecordKey(), Salt: network.RecordSalt()})
 	if err != nil {
 		return "", err
 	}

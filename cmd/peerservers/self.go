@@ -93,7 +93,7 @@ func ownRecordSeen(ctx context.Context, con *console, dht *dhtstore.Node, networ
 		return r, false, nil
 	}
 	signed := record.Signed{Key: record.Key(item.Key), Seq: item.Seq, Sig: item.Sig, Value: item.Value}
-	if r, err = signed.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: allowPrivate, RecordKey: network.RecordKey()}); err != nil {
+	if r, err = signed.Verify(record.Rules{Now: time.Now().Unix(), AllowPrivate: allowPrivate, RecordKey: network.RecordKey(), Salt: network.RecordSalt()}); err != nil {
 		con.printf("record  refused: %v; check this machine's clock and the node's", err)
 		return r, false, nil
 	}
@@ -132,7 +132,7 @@ func probe(ctx context.Context, con *console, network derive.Network, u nodeaddr
 	guard := dialguard.New(dialguard.Config{AllowPrivate: allowPrivate})
 	if err := federation.Probe(ctx, guard, network, u, r); err != nil {
 		con.printf("dial    %s: %v", u, err)
-		con.printf("        see that the URL leads to the node from outside, with a certificate for its name, and WebSocket upgrades on %s%s", u.Path, nodeaddr.LinkPath)
+		con.printf("        see that the URL leads to the node from outside, with a certificate for its name, and WebSocket upgrades on %s%s", u.Path, network.LinkPath())
 		return false
 	}
 	con.printf("dial    %s: it proved its key", u)

@@ -42,7 +42,7 @@ func TestLookupSelf(t *testing.T) {
 		status, out, _ := command(t, "lookup", "--data-dir", closed, "--dht-bootstrap", dht, "--network-secret-file", secret)
 		return status == 0 && strings.Contains(out, "record  "+url) && strings.Contains(out, "verdict others find this node, and reach it\n")
 	}, c)
-	if status, out, _ := command(t, "lookup", "--data-dir", closed, "--dht-bootstrap", dht); status != exitFailure || !strings.Contains(out, "record  refused: sealed") {
+	if status, out, _ := command(t, "lookup", "--data-dir", closed, "--dht-bootstrap", dht); status != exitFailure || !strings.Contains(out, "record  none in the DHT") {
 		t.Errorf("status %d: %s", status, out)
 	}
 	if status, out, _ := command(t, "id", "--data-dir", closed, "--network-secret-file", secret); status != 0 || !strings.Contains(out, "urls "+url+"\n") || strings.Contains(out, hex.EncodeToString([]byte(url))) {

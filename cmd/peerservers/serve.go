@@ -175,7 +175,9 @@ func (c *serveCommand) newServer(con *console, tr *tracker.Tracker, policy *acce
 		if fed.tls != nil {
 			cfg.TLS = fed.tls
 		}
-		cfg.Note = func() string { return "Its node in the federation is " + fed.node.Place().String() + "." }
+		if !fed.cfg.Network.Closed() { // whose nodes strangers take for trackers without one
+			cfg.Note = func() string { return "Its node in the federation is " + fed.node.Place().String() + "." }
+		}
 		for _, path := range fed.linkPaths() {
 			cfg.Protocols = append(cfg.Protocols, wsserver.Protocol{
 				Path: path, Name: federation.Subprotocol, Handler: fed.node.AcceptLink,

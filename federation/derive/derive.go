@@ -14,6 +14,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 )
@@ -36,6 +37,9 @@ const (
 	MaxSecret = 255
 )
 
+// linkPath is that of open networks.
+const linkPath = "/federation"
+
 // DefaultName is the open network that a node joins unless told otherwise.
 const DefaultName = "peerservers"
 
@@ -48,6 +52,9 @@ type Network struct {
 	bucket [16]byte
 	member []byte
 	record []byte
+	query  []byte
+	salt   string
+	path   string
 }
 
 // New returns the network of that name; with a secret it is closed to those
@@ -59,28 +66,22 @@ func New(name string, secret []byte) (Network, error) {
 	if len(secret) > 0 && (len(secret) < MinSecret || len(secret) > MaxSecret) {
 		return Network{}, errors.New("network secret must have 16 to 255 bytes")
 	}
-	n := Network{name: name, secret: string(secret)}
-	// A dialler shows the id before anything is proved. It is one-way, and
-	// distinct from every other use of the secret.
-	id, err := hkdf.Key(sha256.New, []byte(n.secret), []byte("wtfed1:network"), name, len(n.id))
-	if err != nil {
-		return Network{}, err
+	n := Network{name: name, secret: string(secret), path: linkPath}
+	// One-way, and each use of the secret distinct from every other.
+	var failed error
+	key := func(use string, size int) []byte {
+		k, err := hkdf.Key(sha256.New, secret, []byte("wtfed1:"+use), name, size)
+		failed = errors.Join(failed, err)
+		return k
 	}
-	copy(n.id[:], id)
-	bucket, err := hkdf.Key(sha256.New, []byte(n.secret), []byte("wtfed1:bucket"), name, len(n.bucket))
-	if err != nil {
-		return Network{}, err
-	}
-	copy(n.bucket[:], bucket)
+	copy(n.id[:], key("network", len(n.id)))
+	copy(n.bucket[:], key("bucket", len(n.bucket)))
 	if n.Closed() {
-		if n.member, err = hkdf.Key(sha256.New, []byte(n.secret), []byte("wtfed1:member"), name, 32); err != nil {
-			return Network{}, err
-		}
-		if n.record, err = hkdf.Key(sha256.New, []byte(n.secret), []byte("wtfed1:record"), name, 32); err != nil {
-			return Network{}, err
-		}
+		n.member, n.record, n.query = key("member", 32), key("record", 32), key("query", 32)
+		n.salt = string(key("salt", 16))
+		n.path = "/" + base64.RawURLEncoding.EncodeToString(key("path", 9))
 	}
-	return n, nil
+	return n, failed
 }
 
 // Name is the network's name.
@@ -100,6 +101,19 @@ func (n Network) MemberKey() []byte { return n.member }
 // RecordKey is the key of 32 bytes with which the node records of a closed
 // network are sealed; nil for an open one.
 func (n Network) RecordKey() []byte { return n.record }
+
+// RecordSalt is the BEP 44 salt of a closed network's node records: 16 bytes
+// that tell those who store one nothing. Empty for an open network, whose salt
+// is record.Salt.
+func (n Network) RecordSalt() string { return n.salt }
+
+// QueryKey is the key of 32 bytes by which members of a closed network know
+// the query for a record from any other get; nil for an open one.
+func (n Network) QueryKey() []byte { return n.query }
+
+// LinkPath is what a node's URL is followed by to reach its link endpoint. In
+// a closed network only members know it: to others there is nothing there.
+func (n Network) LinkPath() string { return n.path }
 
 // BucketKey is the key under which the network's swarms are spread over the
 // buckets of package filter.

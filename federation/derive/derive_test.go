@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha1"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -48,7 +49,7 @@ func TestSecretIsInEverything(t *testing.T) {
 			t.Errorf("network %d: %q, closed %v", i, a.Name(), a.Closed())
 		}
 		for _, b := range nets[:i] {
-			if a.ID() == b.ID() || a.BucketKey() == b.BucketKey() || bytes.Equal(a.MemberKey(), b.MemberKey()) || bytes.Equal(a.RecordKey(), b.RecordKey()) || a.Node(1, 1) == b.Node(1, 1) || a.Swarm(1, [20]byte{}) == b.Swarm(1, [20]byte{}) {
+			if a.ID() == b.ID() || a.BucketKey() == b.BucketKey() || bytes.Equal(a.MemberKey(), b.MemberKey()) || bytes.Equal(a.RecordKey(), b.RecordKey()) || bytes.Equal(a.QueryKey(), b.QueryKey()) || a.RecordSalt() == b.RecordSalt() || a.LinkPath() == b.LinkPath() || a.Node(1, 1) == b.Node(1, 1) || a.Swarm(1, [20]byte{}) == b.Swarm(1, [20]byte{}) {
 				t.Error("two networks share a name")
 			}
 		}
@@ -111,5 +112,14 @@ func TestShard(t *testing.T) {
 	}
 	if slices.Min(seen[:]) < 32 {
 		t.Errorf("keys fall on shards as %v", seen)
+	}
+}
+
+// TestLinkPath: any network's can follow the longest node URL in a frame, and
+// that of open networks stays what it is.
+func TestLinkPath(t *testing.T) {
+	open, closed := network(t, "net", "").LinkPath(), network(t, "net", secret).LinkPath()
+	if open != "/federation" || len(closed) != 13 || strings.Trim(closed[1:], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+		t.Errorf("%q, %q", open, closed)
 	}
 }

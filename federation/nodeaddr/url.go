@@ -11,9 +11,6 @@ import (
 // MaxURL is the longest canonical URL, in bytes.
 const MaxURL = 240
 
-// LinkPath is what a node's URL is followed by to reach its link endpoint.
-const LinkPath = "/federation"
-
 // URL is a node's URL in canonical form: scheme, host, port and path, each in
 // its only spelling. The zero URL names nothing.
 type URL struct {
@@ -108,8 +105,9 @@ func (u URL) HostPort() string {
 }
 
 // Link is the canonical URL of the node's link endpoint: what a dialler
-// connects to, and what both sides sign.
-func (u URL) Link() string { return u.String() + LinkPath }
+// connects to, and what both sides sign. path is the network's
+// (derive.Network.LinkPath).
+func (u URL) Link(path string) string { return u.String() + path }
 
 // splitPort parts host and port. An IP literal comes back without brackets,
 // its colons telling it from a name.

@@ -45,8 +45,8 @@ func TestParse(t *testing.T) {
 				if again, err := Parse(u.String(), private); err != nil || again != u {
 					t.Errorf("%q is not canonical: %v, %v", u, again, err)
 				}
-				if u.Link() != want+"/federation" {
-					t.Errorf("link of %q is %q", u, u.Link())
+				if u.Link("/federation") != want+"/federation" {
+					t.Errorf("link of %q is %q", u, u.Link("/federation"))
 				}
 			}
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// Salt is the BEP 44 salt of node records.
+	// Salt is the BEP 44 salt of node records in open networks.
 	Salt = "wtfed1/node"
 	// MaxValue is the largest bencoded record, sealed if it is.
 	MaxValue = 950
@@ -143,13 +143,16 @@ func Sign(key ed25519.PrivateKey, seq int64, r Record, seal Seal) (Signed, error
 		return Signed{}, fault
 	}
 	s := Signed{Key: r.Key, Seq: seq, Value: value}
-	copy(s.Sig[:], ed25519.Sign(key, signedBytes(seq, value)))
+	copy(s.Sig[:], ed25519.Sign(key, signedBytes(seal.Salt, seq, value)))
 	return s, nil
 }
 
 // signedBytes are what a BEP 44 signature covers.
-func signedBytes(seq int64, value []byte) []byte {
-	b := appendString(appendString(nil, "salt"), Salt)
+func signedBytes(salt string, seq int64, value []byte) []byte {
+	if salt == "" {
+		salt = Salt
+	}
+	b := appendString(appendString(nil, "salt"), salt)
 	b = appendInt(appendString(b, "seq"), seq)
 	b = appendString(b, "v")
 	return append(b, value...)
@@ -164,9 +167,10 @@ type Rules struct {
 	LastSeq int64
 	// AllowPrivate admits ws:// and private addresses.
 	AllowPrivate bool
-	// RecordKey is that of the closed network whose records are read
-	// (derive.Network.RecordKey); nil for an open one.
+	// RecordKey and Salt are those of the closed network whose records are read
+	// (derive.Network.RecordKey, RecordSalt); none for an open one.
 	RecordKey []byte
+	Salt      string
 }
 
 // Verify reads a record and judges it. The error is a Fault. The result
@@ -184,7 +188,10 @@ func (s *Signed) Verify(rules Rules) (Record, error) {
 	if nodekey.Weak(s.Key) {
 		return Record{}, FaultWeakKey
 	}
-	if !ed25519.Verify(s.Key[:], signedBytes(s.Seq, s.Value), s.Sig[:]) {
+	if _, fault := s.sealed(rules.RecordKey); fault != 0 {
+		return Record{}, fault // of another network, which has another salt
+	}
+	if !ed25519.Verify(s.Key[:], signedBytes(rules.Salt, s.Seq, s.Value), s.Sig[:]) {
 		return Record{}, FaultSignature
 	}
 	r, err := s.Decode(rules.RecordKey, rules.AllowPrivate)

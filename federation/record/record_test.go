@@ -52,7 +52,7 @@ func sign(t testing.TB, r Record, seq int64) Signed {
 func signRaw(value string, seq int64) Signed {
 	key := privateKey("b")
 	s := Signed{Key: Key(key.Public().(ed25519.PublicKey)), Seq: seq, Value: []byte(value)}
-	copy(s.Sig[:], ed25519.Sign(key, signedBytes(seq, s.Value)))
+	copy(s.Sig[:], ed25519.Sign(key, signedBytes("", seq, s.Value)))
 	return s
 }
 
@@ -174,7 +174,7 @@ func TestAnothersKey(t *testing.T) {
 	b := sign(t, example(t), now)
 	m := privateKey("m")
 	s := Signed{Key: Key(m.Public().(ed25519.PublicKey)), Seq: now, Value: b.Value}
-	copy(s.Sig[:], ed25519.Sign(m, signedBytes(now, s.Value)))
+	copy(s.Sig[:], ed25519.Sign(m, signedBytes("", now, s.Value)))
 	if _, err := s.Verify(Rules{Now: now}); err != FaultKey {
 		t.Error(err)
 	}
@@ -383,7 +383,7 @@ func TestWeakKey(t *testing.T) {
 	r := Record{Key: key, Protocol: 1, Expires: now + Lifetime}
 	s := Signed{Key: key, Seq: now, Value: r.Append(nil)}
 	s.Sig[0] = 1
-	if !ed25519.Verify(key[:], signedBytes(s.Seq, s.Value), s.Sig[:]) {
+	if !ed25519.Verify(key[:], signedBytes("", s.Seq, s.Value), s.Sig[:]) {
 		t.Log("crypto/ed25519 refuses such signatures by itself")
 	}
 	if _, err := s.Verify(Rules{Now: now}); err != FaultWeakKey {

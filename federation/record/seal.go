@@ -6,8 +6,7 @@ import (
 	"encoding/binary"
 )
 
-// The records of a closed network lie on strangers' DHT nodes, and a node
-// gives its own to whoever asks. So their value is not the dictionary but a
+// The records of a closed network lie on strangers' DHT nodes. So their value is not the dictionary but a
 // string: nonce || AES-256-GCM(record key, nonce, dictionary). The signature
 // covers the string, so that nobody needs the key to store or forward it.
 
@@ -23,6 +22,8 @@ const (
 type Seal struct {
 	// Key is the network's record key, of 32 bytes (derive.Network.RecordKey).
 	Key []byte
+	// Salt is the network's BEP 44 salt (derive.Network.RecordSalt); empty: Salt.
+	Salt string
 	// Nonce is random, and used once.
 	Nonce [nonceSize]byte
 }
@@ -48,19 +49,32 @@ func (s *Seal) value(key Key, seq int64, dictionary []byte) ([]byte, Fault) {
 	return appendBytes(nil, text), 0
 }
 
-// open returns the dictionary of a record whose reader has that record key.
-func (s *Signed) open(recordKey []byte) ([]byte, Fault) {
+// sealed returns the sealed text of a record whose reader has that record key;
+// nil if neither the record is sealed nor the reader's network closed.
+func (s *Signed) sealed(recordKey []byte) ([]byte, Fault) {
 	text, rest, ok := parseString(s.Value)
 	sealed := ok && len(rest) == 0
 	switch {
 	case len(recordKey) == 0 && sealed:
 		return nil, FaultSealed
 	case len(recordKey) == 0:
-		return s.Value, 0
+		return nil, 0
 	case !sealed:
 		return nil, FaultNotSealed
 	case len(text) < nonceSize+tagSize:
 		return nil, FaultSealed
+	}
+	return text, 0
+}
+
+// open returns the dictionary of a record whose reader has that record key.
+func (s *Signed) open(recordKey []byte) ([]byte, Fault) {
+	text, fault := s.sealed(recordKey)
+	if fault != 0 {
+		return nil, fault
+	}
+	if text == nil {
+		return s.Value, 0
 	}
 	aead, fault := newAEAD(recordKey)
 	if fault != 0 {

@@ -68,7 +68,7 @@ func TestSealRefused(t *testing.T) {
 	text := string(good.Value[4:])
 	other := ed25519.PrivateKey(privateKey("m"))
 	moved := Signed{Key: Key(other.Public().(ed25519.PublicKey)), Seq: now, Value: good.Value}
-	copy(moved.Sig[:], ed25519.Sign(other, signedBytes(now, moved.Value)))
+	copy(moved.Sig[:], ed25519.Sign(other, signedBytes("", now, moved.Value)))
 	unsigned := good
 	unsigned.Value = append([]byte(nil), good.Value...)
 	unsigned.Value[30] ^= 1
@@ -124,7 +124,7 @@ func TestSealedRules(t *testing.T) {
 		key := privateKey("b")
 		s := Signed{Key: Key(key.Public().(ed25519.PublicKey)), Seq: now}
 		s.Value, _ = seal.value(s.Key, now, []byte(inside))
-		copy(s.Sig[:], ed25519.Sign(key, signedBytes(now, s.Value)))
+		copy(s.Sig[:], ed25519.Sign(key, signedBytes("", now, s.Value)))
 		if _, err := s.Verify(rules); err != want {
 			t.Errorf("%q: %v, want %v", inside, err, want)
 		}
