@@ -42,6 +42,7 @@ type Store interface {
 type Saved struct {
 	Record    record.Signed
 	FirstSeen time.Time
+	Met       bool // its key was proven, in a handshake
 }
 
 // Config is what a Federation is made of.

@@ -37,7 +37,7 @@ type knownNode struct {
 	signed    record.Signed // zero: it never sent one
 	record    record.Record
 	firstSeen time.Time
-	met       bool // its key was proven to us, in this run
+	met       bool // its key was proven to us, in this run or an earlier one
 }
 
 // nodeBook keeps known nodes. It is guarded by Federation.mu.
@@ -69,19 +69,19 @@ func (b *nodeBook) get(key mesh.Key, now time.Time) *knownNode {
 	return n
 }
 
-// evict forgets some node that was never met; map order is as good as any.
+// evict forgets a node: of those that were never met, if there are any, the one
+// first seen last. So a flood of new keys does not cost those before it
+// their age, of which the tracker makes something.
 func (b *nodeBook) evict() bool {
+	var out mesh.Key
+	var last *knownNode
 	for key, n := range b.nodes {
-		if !n.met {
-			delete(b.nodes, key)
-			return true
+		if last == nil || last.met && !n.met || last.met == n.met && n.firstSeen.After(last.firstSeen) {
+			out, last = key, n
 		}
 	}
-	for key := range b.nodes {
-		delete(b.nodes, key)
-		return true
-	}
-	return false
+	delete(b.nodes, out)
+	return last != nil
 }
 
 func (b *nodeBook) keep(s record.Signed, r record.Record, now time.Time) {
@@ -97,6 +97,7 @@ func (f *Federation) firstSeen(key mesh.Key) time.Time {
 	if n == nil {
 		return f.cfg.Now()
 	}
+	f.known.dirty = f.known.dirty || !n.met
 	n.met = true
 	return n.firstSeen
 }

@@ -33,7 +33,7 @@ func (f *Federation) load() {
 			if s.FirstSeen.Before(n.firstSeen) {
 				n.firstSeen = s.FirstSeen
 			}
-			n.signed = s.Record
+			n.signed, n.met = s.Record, s.Met
 		}
 		f.mu.Unlock()
 		if len(s.Record.Value) > 0 && f.learnSaved(s.Record) != nil {
@@ -89,7 +89,7 @@ func (f *Federation) save() {
 	var list []Saved
 	for _, n := range f.known.nodes {
 		if n.signed.Value != nil {
-			list = append(list, Saved{Record: n.signed, FirstSeen: n.firstSeen})
+			list = append(list, Saved{Record: n.signed, FirstSeen: n.firstSeen, Met: n.met})
 		}
 	}
 	f.mu.Unlock()

@@ -107,15 +107,18 @@ func Late(size Size, seed uint64, sw Switches) *Result {
 	return r
 }
 
-// Yardstick is a swarm spread over nodes, against the same swarm on one.
+// Yardstick is a swarm spread over nodes, against the same swarm on one; and once
+// more with half of the nodes new to the others, which have known each other for ten
+// days: what it costs honest newcomers, and those that they come to, that age counts.
 func Yardstick(size Size, seed uint64, sw Switches) *Result {
 	r := newResult("yardstick", seed)
 	nodes, peers := size.pick(6, 16, 100), size.pick(50, 400, 5000)
 	const end = 30 * time.Minute
 	r.input("nodes", float64(nodes))
 	r.input("peers", float64(peers))
-	run := func(spread bool) *World {
+	run := func(spread bool, old int) *World {
 		w := NewWorld(configOf(size, seed, nodes, sw))
+		w.aged(old, 10*24*time.Hour)
 		w.startAll(10 * time.Second)
 		s := w.newSwarm()
 		w.crowd(peers, time.Minute, 5*time.Minute, end, 15*time.Minute, func(p *rand.Rand) (*node, *group) {
@@ -129,12 +132,14 @@ func Yardstick(size Size, seed uint64, sw Switches) *Result {
 		r.check(w)
 		return w
 	}
-	one := run(false)
-	w := run(true)
+	one, mixed := run(false, 0), run(true, nodes/2)
+	w := run(true, 0)
 	early := float64(w.count.pairsIn(0, 8*time.Minute)) / float64(one.count.pairsIn(0, 8*time.Minute))
 	all := float64(w.count.pairs) / float64(one.count.pairs)
 	r.set("introductions_one_tracker", float64(one.count.pairs))
+	young := float64(mixed.count.pairs) / float64(one.count.pairs)
 	r.set("share_of_one_tracker", all)
+	r.set("share_half_of_the_nodes_new", young)
 	r.set("share_first_8min", early)
 	r.seconds("first_p50", quantile(w.count.waits, 0.5))
 	r.seconds("first_p99", quantile(w.count.waits, 0.99))
@@ -147,5 +152,10 @@ func Yardstick(size Size, seed uint64, sw Switches) *Result {
 	r.common(w, 0, end)
 	r.HonestWith, r.HonestWithout = float64(w.count.pairs), float64(w.count.pairs)
 	r.must(all >= 0.95, "%.3f of one tracker's introductions, want 0.95", all)
+	least := 0.93
+	if size == Tiny {
+		least = 0.8
+	}
+	r.must(young >= least, "%.3f of one tracker's introductions with half of the nodes new, want %.2f", young, least)
 	return r
 }

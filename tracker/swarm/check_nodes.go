@@ -66,5 +66,10 @@ func (t *Table) checkNodes(x *extension) error {
 	if x.unproven.balance <= -1-1e-9 || x.unproven.balance > burstUnproven {
 		return fmt.Errorf("the balance of the unproven is %v", x.unproven.balance)
 	}
+	for k := range x.young {
+		if b := x.young[k].balance; b <= -1-1e-9 || b > burstYoung {
+			return fmt.Errorf("the balance of cohort %d is %v", k, b)
+		}
+	}
 	return nil
 }

@@ -24,7 +24,8 @@ type extension struct {
 
 	nodes    []*node
 	groups   []*group
-	unproven share       // of all unproven nodes together
+	unproven share // of all unproven nodes together
+	young    [len(cohorts)]share
 	departed []departure // nodes that left a moment ago
 	// Sums over the nodes that draw, without those members that are here too.
 	remoteComplete, remoteIncomplete int

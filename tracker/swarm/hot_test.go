@@ -88,12 +88,19 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	}
 }
 
-// With nodes in the swarm it is the same: relaying costs no memory either.
+// With nodes in the swarm it is the same, strangers or proven ones of several ages:
+// relaying costs no memory either.
 func TestRelayingAllocatesNothing(t *testing.T) {
+	relayingAllocatesNothing(t, nil)
+	relayingAllocatesNothing(t, vouched{})
+}
+
+func relayingAllocatesNothing(t *testing.T, r Reputation) {
+	t.Helper()
 	st := newSteady(50)
 	for i := range 3 {
-		st.tb.NodeJoin(st.now, Owner(1000+i), &NodeJoin{InfoHash: st.announce.InfoHash, Incomplete: 20,
-			Tagged: true, IncompleteTags: make([]uint64, 20), Group: fmt.Sprint(i)}, nil)
+		st.tb.NodeJoin(st.now, Owner(1000+i), &NodeJoin{InfoHash: st.announce.InfoHash, Incomplete: 20, Reputation: r,
+			Tagged: true, IncompleteTags: make([]uint64, 20), Group: fmt.Sprint(i), FirstSeen: st.now - time.Duration(100*i)*time.Hour}, nil)
 	}
 	relayed := 0
 	step := func() {
@@ -153,6 +160,19 @@ func BenchmarkAnnounce(b *testing.B) {
 				st.step()
 			}
 		})
+	}
+}
+
+// BenchmarkAnnounceRelayed is an announce in a swarm that 16 proven nodes share.
+func BenchmarkAnnounceRelayed(b *testing.B) {
+	st := newSteady(50)
+	for i := range 16 {
+		st.tb.NodeJoin(st.now, Owner(1000+i), &NodeJoin{InfoHash: st.announce.InfoHash, Incomplete: 20,
+			Reputation: vouched{}, Group: fmt.Sprint(i), FirstSeen: st.now - time.Duration(20*i)*time.Hour}, nil)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		st.step()
 	}
 }
 

@@ -16,6 +16,9 @@ import "time"
 // not have to yield to peers that an unproven one merely claims, while among
 // unproven ones nobody has earned more than half.
 //
+// Cohorts of young nodes have shares as well: ages.go. Who is limited by the age of
+// another does not count as a receiver outside for that one's key and prefix.
+//
 // Shares are kept as running accounts: contested offers earn a group its part
 // of them, contested offers taken cost one each. Nothing is lent, so leaving
 // and joining gains nothing; what is earned and not used is kept up to a
@@ -54,9 +57,13 @@ func (a *share) end() { a.balance -= float64(max(0, a.given-a.free)) }
 // group is the nodes behind one address prefix, as far as they are in a swarm.
 type group struct {
 	share
-	name        string
-	nodes       int
-	proven, all int // receivers behind seated nodes, during a placement
+	name  string
+	nodes int
+	// During a placement: receivers behind seated nodes, and whose elders the proven
+	// ones are.
+	proven byAge
+	all    int
+	elder  int
 }
 
 // seat is a node that may take offers of the placement at hand.
@@ -67,9 +74,18 @@ type seat struct {
 
 func (c *seat) open(x *extension) bool {
 	nd := c.node
-	return c.left > 0 && nd.given < nd.limit &&
-		(nd.group == nil || nd.group.given < nd.group.limit) &&
-		(nd.trust.Proven || x.unproven.given < x.unproven.limit)
+	if c.left <= 0 || nd.given >= nd.limit || nd.group != nil && nd.group.given >= nd.group.limit {
+		return false
+	}
+	if !nd.trust.Proven {
+		return x.unproven.given < x.unproven.limit
+	}
+	for k := nd.age.under; k < len(cohorts); k++ {
+		if x.young[k].given >= x.young[k].limit {
+			return false
+		}
+	}
+	return true
 }
 
 // weight is how many receivers it has in a draw: no more than were seen of it.
@@ -84,6 +100,10 @@ func (c *seat) take(x *extension) {
 	}
 	if !c.node.trust.Proven {
 		x.unproven.given++
+		return
+	}
+	for k := c.node.age.under; k < len(cohorts); k++ {
+		x.young[k].given++
 	}
 }
 
@@ -96,9 +116,10 @@ func (t *Table) seat(now time.Duration, x *extension, self []byte, except Owner,
 		return
 	}
 	for _, g := range x.groups {
-		g.proven, g.all = 0, 0
+		g.proven, g.all, g.elder = byAge{}, 0, 0
 	}
-	proven, all := 0, 0
+	var proven, elders byAge
+	all := 0
 	for _, nd := range x.nodes {
 		weight := nd.complete + nd.incomplete
 		t.assess(now, x, nd)
@@ -111,9 +132,12 @@ func (t *Table) seat(now time.Duration, x *extension, self []byte, except Owner,
 			nd.group.all += weight
 		}
 		if nd.trust.Proven {
-			proven += weight
+			nd.age = ageOf(now - nd.firstSeen)
+			proven[nd.age.under] += weight
+			elders[nd.age.elder] += weight
 			if nd.group != nil {
-				nd.group.proven += weight
+				nd.group.proven[nd.age.under] += weight
+				nd.group.elder = max(nd.group.elder, nd.age.elder)
 			}
 		}
 	}
@@ -121,7 +145,7 @@ func (t *Table) seat(now time.Duration, x *extension, self []byte, except Owner,
 		nd := t.seats[i].node
 		outside := local + all
 		if nd.trust.Proven {
-			outside = local + proven
+			outside = local + proven.from(nd.age.elder)
 		}
 		nd.begin(n, outside-t.seats[i].left, shareGroup, burstGroup, t.rng.Float64())
 	}
@@ -130,13 +154,20 @@ func (t *Table) seat(now time.Duration, x *extension, self []byte, except Owner,
 			continue
 		}
 		outside := local + all - g.all
-		if g.proven > 0 {
-			outside = local + proven - g.proven
+		if g.proven.from(0) > 0 {
+			outside = local + proven.from(g.elder) - g.proven.from(g.elder)
 		}
 		g.begin(n, outside, shareGroup, burstGroup, t.rng.Float64())
 	}
-	if proven < all {
+	if proven := proven.from(0); proven < all {
 		x.unproven.begin(n, local+proven, shareUnproven, burstUnproven, t.rng.Float64())
+	}
+	for k := range x.young {
+		outside, random := elders.from(k+1), 0.
+		if outside > 0 {
+			random = t.rng.Float64()
+		}
+		x.young[k].begin(n, outside, cohorts[k].part, burstYoung, random)
 	}
 }
 
@@ -158,5 +189,8 @@ func (t *Table) settle(x *extension) {
 	}
 	if unproven {
 		x.unproven.end()
+	}
+	for k := range x.young {
+		x.young[k].end()
 	}
 }

@@ -21,6 +21,7 @@ type node struct {
 	owner     Owner
 	group     *group // nil: none but its own
 	firstSeen time.Duration
+	age       age // as of the last placement; of a proven node
 
 	claimed    [2]int // complete, incomplete, as it says
 	tagKey     [16]byte
@@ -122,13 +123,17 @@ func (t *Table) NodeJoin(now time.Duration, owner Owner, j *NodeJoin, out []Effe
 
 // displace makes room for a node by dropping the latest comer among the
 // unproven, if that one was first seen after it, or it is proven: many new keys
-// do not keep an old one out, nor a good one.
+// do not keep an old one out, nor a good one. If all are proven, one that is
+// as well takes the place of the youngest of those whom it limits by its age.
 func (t *Table) displace(now time.Duration, x *extension, j *NodeJoin) bool {
 	proven := j.Reputation != nil && j.Reputation.Trust(now).Proven
+	a := ageOf(now - j.FirstSeen)
 	var last *node
 	for _, nd := range x.nodes {
 		t.assess(now, x, nd)
-		if !nd.trust.Proven && (proven || nd.firstSeen > j.FirstSeen) && (last == nil || nd.firstSeen > last.firstSeen) {
+		yields := !nd.trust.Proven && nd.firstSeen > j.FirstSeen ||
+			proven && (!nd.trust.Proven || a.limits(ageOf(now-nd.firstSeen)))
+		if yields && (last == nil || last.before(nd)) {
 			last = nd
 		}
 	}

@@ -42,7 +42,10 @@ import (
 // So newcomers take seconds to prove themselves, and what a thousand new keys can
 // do is bounded. What this cannot tell from a good node is one that offers and
 // answers in the name of as many peers as it claims, in the format of a browser,
-// and leads nowhere: to it, the limits of structure apply, and no more.
+// and leads nowhere: to it, the limits of structure apply, and no more. One of
+// those is age (ages.go): of what nodes known for much longer could take, the proven
+// ones known for less than an hour have an eighth together, for less than 8 hours a
+// quarter, for less than two days a half.
 const (
 	memory    = 6 * time.Hour // in which deeds fade to 1/e
 	least     = 0.25          // what must be left of them for a node to be met
