@@ -220,6 +220,32 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// A node has moved: while it is still dialled at the old address, it has a link
+// from the new one. That it is tried there waits for the end of the dial, and
+// no longer.
+func TestProbeDuringADial(t *testing.T) {
+	for _, o := range []Outcome{DialFailed, DialOK} {
+		s := newScript(t, Config{NoRendezvous: true})
+		s.named(busy(s, "x"), 1, recordOf(1))
+		old := s.of(ActDial)
+		if len(old) != 1 {
+			t.Fatalf("dialled %v", old)
+		}
+		s.m.LinkUp(s.now, key(1), Link{})
+		moved := guessOf(1)
+		moved.URLs, moved.Seq = []nodeaddr.URL{nodeURL(9)}, 100
+		s.m.Learn(s.now, moved)
+		s.to(s.now)
+		if list, _ := s.dials(s.now + 15*time.Second); len(list) != 0 {
+			t.Fatalf("%v: dialled %v", o, list)
+		}
+		s.m.DialDone(s.now, old[0].ID, o, key(1))
+		if list, _ := s.dials(s.now+probeWithin, key(1)); len(list) != 1 || list[0].URL != nodeURL(9) {
+			t.Fatalf("%v: dialled %v", o, list)
+		}
+	}
+}
+
 // A node with two guesses is tried at both.
 func TestProbeBothURLs(t *testing.T) {
 	s := newScript(t, Config{NoRendezvous: true})

@@ -350,6 +350,7 @@ func (m *Mesh) DialDone(now time.Duration, id uint64, o Outcome, key Key) {
 	}
 	if d.node != nil {
 		m.nodeDone(d, o)
+		m.considerProbe(d.node) // it may have linked from elsewhere meanwhile
 	}
 	m.sooner(&m.baseline, m.now)
 }

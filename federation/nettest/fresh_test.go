@@ -125,6 +125,25 @@ func TestFreshNodeBehindAFirewall(t *testing.T) {
 	})
 }
 
+// TestFreshNodeMoves: a provider gives another address to a node that finds
+// its address out by itself. Nothing that was proven of the old one is said of
+// the new one, which others prove anew, and clients on both sides meet again.
+func TestFreshNodeMoves(t *testing.T) {
+	t.Parallel()
+	n := nettest.New(t)
+	n.SetLink(far)
+	boot := n.Host("dht", "11.10.0.1").StartDHT()
+	a, b := fresh(n.Host("a", "11.1.0.1"), boot), fresh(n.Host("b", "11.2.0.1"), boot)
+	meet(t, "before", a, b)
+	isFull(t, a)
+	isFull(t, b)
+	b.Host.Move("11.3.0.1")
+	b.URL = "ws://11.3.0.1:8000"
+	b.Line(`federation: a leaf until .* wss://11\.3\.0\.1:8000`)
+	b.Line(`federation: reachable at wss://11\.3\.0\.1:8000`)
+	meet(t, "after", a, b)
+}
+
 // TestFreshNodesIPv6: what a link over IPv6 tells is published beside the
 // IPv4 address.
 func TestFreshNodesIPv6(t *testing.T) {
