@@ -52,11 +52,14 @@
 // that count their offers and answers. What a cut of seconds holds up arrives,
 // over the same connections. After a longer one, or when one direction alone
 // is gone, nodes leave each other's swarms, those on either side still meet,
-// and all meet again afterwards. Of what was sent to a node that is killed, the
-// last is lost and nothing else. A node comes back at another address, under
-// way or restarted; a node's clock is an hour ahead and then right; a node of
-// before censuses, filters and names is served beside new ones. No client
-// elsewhere loses its connection, and no test looks at how long anything took.
+// and all meet again afterwards. Of what was sent to a node that is killed and
+// from it, the last is lost and nothing else: exactly what was under way, also
+// where nothing tells the others, who end their links for their silence. A node
+// comes back at another address, under way or restarted, and if it finds its
+// address out by itself others prove the new one; a node's clock is an hour ahead
+// and then right; a node of before censuses, filters and names is served beside
+// new ones. No client elsewhere loses its connection, and no test looks at how
+// long anything took.
 //
 // A wrong clock is the product compiled with another time.Now
 // ([Net.BinaryWithClock]).

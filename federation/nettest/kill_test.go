@@ -30,8 +30,9 @@ func TestKill(t *testing.T) {
 		members(t, o, "kill", len(all))
 	}
 
-	// c offers to everybody, again and again: no faster than nodes take offers of
-	// each other, and fast enough that some are always on their way.
+	// c and one who is to be cut off offer to everybody, again and again: no
+	// faster than nodes take offers of each other, and fast enough that some are
+	// always on their way.
 	const each = 5
 	announces := 0
 	pace := time.NewTicker(250 * time.Millisecond)
@@ -45,7 +46,10 @@ func TestKill(t *testing.T) {
 			return enough()
 		})
 	}
-	stream("answers of a victim", func() bool { return len(answered(t, c, victims[0], each)) >= 5 })
+	stream("answers of a victim and to it", func() bool {
+		victims[1].Announce(hash("kill"), each)
+		return len(answered(t, c, victims[0], each)) >= 5 && len(answered(t, victims[1], c, each)) >= 5
+	})
 	l.nodes[1].Kill()
 	for _, i := range []int{0, 2} {
 		stream(fmt.Sprintf("node %d has one link", i), func() bool { return len(l.nodes[i].Status().Links) == 1 })
@@ -69,6 +73,12 @@ func TestKill(t *testing.T) {
 		}
 	}
 	for _, s := range append(survivors, c) {
+		from, to := offered(t, victims[1], s, each), answered(t, victims[1], s, each)
+		if !slices.Equal(from, sequence(len(from))) || !slices.Equal(to, sequence(len(to))) || len(to) > len(from) {
+			t.Errorf("%s had offers %v, and answers of it came to %v: something was lost that was not the last", s.ID, from, to)
+		}
+	}
+	for _, s := range append(survivors, c) {
 		members(t, s, "kill", 4)
 	}
 	alive(t, append(survivors, c)...)
@@ -89,13 +99,26 @@ func TestKill(t *testing.T) {
 
 // answered are the numbers of those announces of c to which by has sent an
 // answer, sorted. Each announce had so many offers.
-func answered(t *testing.T, c, by *nettest.Client, each int) (list []int) {
+func answered(t *testing.T, c, by *nettest.Client, each int) []int {
 	t.Helper()
-	for _, a := range c.Log().Answers {
-		if a.From != by.ID {
+	return announcesOf(t, c.Log().Answers, by, each)
+}
+
+// offered are the numbers of those announces of which to got an offer.
+func offered(t *testing.T, by, to *nettest.Client, each int) []int {
+	t.Helper()
+	return announcesOf(t, to.Log().Offers, by, each)
+}
+
+// announcesOf are the numbers of the announces that brought about those
+// exchanges that somebody had with another.
+func announcesOf(t *testing.T, all []nettest.Exchange, with *nettest.Client, each int) (list []int) {
+	t.Helper()
+	for _, e := range all {
+		if e.From != with.ID {
 			continue
 		}
-		n, err := strconv.Atoi(a.OfferID[12:])
+		n, err := strconv.Atoi(e.OfferID[12:])
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -68,36 +68,3 @@ func TestPartition(t *testing.T) {
 	}
 	alive(t, all...)
 }
-
-// TestHalfOpen cuts one direction between two of three nodes: what one says
-// arrives, and it hears nothing.
-func TestHalfOpen(t *testing.T) {
-	t.Parallel()
-	l := newLab(t, far)
-	l.start()
-	var all []*nettest.Client
-	for i := range l.nodes {
-		all = append(all, l.client(i, fmt.Sprintf("half%d", i), "half"))
-	}
-	for _, c := range all {
-		members(t, c, "half", 3)
-	}
-	l.CutOneWay(l.hosts[0], l.hosts[1])
-	for i, want := range []int{1, 1, 2} {
-		nettest.Eventually(t, fmt.Sprintf("node %d has %d links", i, want), func() bool { return len(l.nodes[i].Status().Links) == want })
-	}
-	// The third still has both of them, and they have it.
-	for i, want := range []int{2, 2, 3} {
-		members(t, all[i], "half", want)
-	}
-	reaches(t, all[0], "half", all[2])
-	reaches(t, all[1], "half", all[2])
-	reaches(t, all[2], "half", all[0], all[1])
-	l.Heal(l.hosts[0], l.hosts[1])
-	l.linked()
-	for _, c := range all {
-		members(t, c, "half", 3)
-		reaches(t, c, "half", others(all, c)...)
-	}
-	alive(t, all...)
-}
