@@ -26,11 +26,12 @@ func TestClosedNodeOnItsListenPort(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("a secret of ours\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
-	closed := start(t, "--listen", "127.0.0.1:"+port, "--data-dir", filepath.Join(t.TempDir(), "data"), "--dht-listen", "127.0.0.1:"+port,
-		"--dht-bootstrap", "127.0.0.1:1", "--allow-private", "--node-url", "ws://127.0.0.1:"+port+"/below", "--network-secret-file", secret)
+	_, at := startAt(t, func(addr string) []string {
+		return []string{"--listen", addr, "--data-dir", filepath.Join(t.TempDir(), "data"), "--dht-listen", addr,
+			"--dht-bootstrap", "127.0.0.1:1", "--allow-private", "--node-url", "ws://" + addr + "/below", "--network-secret-file", secret}
+	})
 	plain := start(t, "--listen", "127.0.0.1:0", "--allow-private", "--no-federation")
-	addrs := [2]string{strings.TrimSuffix(closed.line(`announce to ws://(\S+)`), "/below"), plain.line(`announce to ws://(\S+)`)}
+	addrs := [2]string{at, plain.line(`announce to ws://(\S+)`)}
 
 	for _, path := range []string{"/", "/federation", "/below/federation", "/health", "/federation.json"} {
 		for name, header := range map[string]string{

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -115,24 +114,47 @@ func command(tb testing.TB, args ...string) (status int, out, err string) {
 	return status, p.out.String(), p.err.String()
 }
 
-// freePort is a port of 127.0.0.1 that was free a moment ago, for TCP and UDP.
-func freePort(tb testing.TB) string {
+// freeAddr is an address on loopback whose port was free a moment ago, for TCP
+// and UDP.
+func freeAddr(tb testing.TB) string {
 	tb.Helper()
 	for range 100 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			tb.Fatal(err)
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp4", "127.0.0.1:"+strconv.Itoa(port))
+		addr := l.Addr().String()
+		u, err := net.ListenPacket("udp4", addr)
 		l.Close()
 		if err == nil {
 			u.Close()
-			return strconv.Itoa(port)
+			return addr
 		}
 	}
 	tb.Fatal("no free port")
 	return ""
+}
+
+// startAt starts a node at an address that it must know before it listens
+// there, and waits until it does. If somebody else was first to listen there,
+// it is given another one.
+func startAt(tb testing.TB, args func(addr string) []string) (p *process, addr string) {
+	tb.Helper()
+	for range 100 {
+		addr = freeAddr(tb)
+		p = start(tb, args(addr)...)
+		taken := false
+		eventually(tb, "node at "+addr, func() bool {
+			taken = strings.Contains(p.err.String(), "address already in use")
+			return taken || strings.Contains(p.out.String(), "announce to ")
+		}, p)
+		if !taken {
+			return p, addr
+		}
+		p.wait()
+	}
+	tb.Fatal("no free port")
+	return nil, ""
 }
 
 // node is a node of a private network, as the issue's command lines have it.
@@ -148,15 +170,14 @@ func startDHT(tb testing.TB) string {
 
 func startNode(tb testing.TB, dht string, extra ...string) *node {
 	tb.Helper()
-	port := freePort(tb)
-	n := &node{addr: "127.0.0.1:" + port, dir: filepath.Join(tb.TempDir(), "data")}
-	args := append([]string{
-		"--listen", n.addr, "--node-url", "ws://" + n.addr, "--data-dir", n.dir,
-		"--dht-listen", "127.0.0.1:" + port, "--dht-bootstrap", dht, "--allow-private", "--no-rendezvous",
-		"--admin", "127.0.0.1:0",
-	}, extra...)
-	n.process = start(tb, args...)
-	n.line(`announce to (\S+)`)
+	n := &node{dir: filepath.Join(tb.TempDir(), "data")}
+	n.process, n.addr = startAt(tb, func(addr string) []string {
+		return append([]string{
+			"--listen", addr, "--node-url", "ws://" + addr, "--data-dir", n.dir,
+			"--dht-listen", addr, "--dht-bootstrap", dht, "--allow-private", "--no-rendezvous",
+			"--admin", "127.0.0.1:0",
+		}, extra...)
+	})
 	n.admin = adminOf(tb, n.process)
 	return n
 }

@@ -13,13 +13,14 @@ import (
 func TestLookupSelf(t *testing.T) {
 	dht := startDHT(t)
 	run := func(extra ...string) (*process, string, string) {
-		port, dir := freePort(t), filepath.Join(t.TempDir(), "data")
-		p := start(t, append([]string{
-			"--listen", "127.0.0.1:" + port, "--data-dir", dir, "--dht-listen", "127.0.0.1:" + port,
-			"--dht-bootstrap", dht, "--allow-private", "--node-url", "ws://127.0.0.1:" + port,
-		}, extra...)...)
-		p.line(`announce to (\S+)`)
-		return p, "ws://127.0.0.1:" + port, dir
+		dir := filepath.Join(t.TempDir(), "data")
+		p, addr := startAt(t, func(addr string) []string {
+			return append([]string{
+				"--listen", addr, "--data-dir", dir, "--dht-listen", addr,
+				"--dht-bootstrap", dht, "--allow-private", "--node-url", "ws://" + addr,
+			}, extra...)
+		})
+		return p, "ws://" + addr, dir
 	}
 	p, url, dir := run()
 	_, _, other := run("--no-rendezvous")
