@@ -24,30 +24,24 @@ type work struct {
 	key      []byte
 }
 
-// maxKeptEffects is how large the effects of a pooled work may be: an announce
-// has at most some dozens, a sweep thousands.
-const maxKeptEffects = 256
+// maxKept is how many effects and files a pooled work has room for: an announce
+// has at most some dozens, a sweep or a scrape thousands.
+const maxKept = 256
 
 func (t *Tracker) getWork() *work { return t.works.Get().(*work) }
 
-// putWork takes w back, without its hold on frames and owners.
+// putWork takes w back. It goes on holding the last frame, like its parser, and
+// what it points to is written anew before it is read: to clear it would take a
+// part of what a message takes.
 func (t *Tracker) putWork(w *work) {
 	w.courier = nil
-	w.request = wire.Request{}
-	w.announce = swarm.Announce{}
-	w.answer = swarm.Answer{}
-	w.join = swarm.NodeJoin{}
-	w.ask = access.Request{}
-	w.message = wire.Message{}
-	if cap(w.effects) > maxKeptEffects {
+	if cap(w.effects) > maxKept {
 		w.effects = nil
 	}
-	clear(w.effects)
-	w.effects = w.effects[:0]
-	clear(w.files)
-	w.files = w.files[:0]
-	clear(w.offers)
-	w.offers = w.offers[:0]
+	if cap(w.files) > maxKept {
+		w.files = nil
+	}
+	w.effects, w.files, w.offers = w.effects[:0], w.files[:0], w.offers[:0]
 	t.works.Put(w)
 }
 

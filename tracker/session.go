@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/draeder/peerservers/tracker/access"
 	"github.com/draeder/peerservers/tracker/swarm"
@@ -101,13 +102,15 @@ func (s *Session) leave(infoHash, peerID []byte) {
 // Handle takes one text frame, which may be any bytes and is the caller's
 // again on return. Faults are answered with frames that clients survive; the
 // connection is closed only after many frames that no client would send.
-func (s *Session) Handle(frame []byte) { s.HandleVia(nil, frame) }
+func (s *Session) Handle(frame []byte) { s.HandleVia(nil, frame, false) }
 
 // HandleVia is Handle for a transport that has a faster way to some sinks than
-// their own: what comes of the frame is sent through via.
-func (s *Session) HandleVia(via Courier, frame []byte) {
+// their own: what comes of the frame is sent through via. If the frame came as
+// text, it has to be UTF-8 (RFC 6455, 8.1). For one that is not, HandleVia does
+// nothing and reports false: the transport is to fail the connection.
+func (s *Session) HandleVia(via Courier, frame []byte, text bool) (ok bool) {
 	if s.closed.Load() {
-		return
+		return true
 	}
 	t := s.t
 	now := t.now()
@@ -117,7 +120,12 @@ func (s *Session) HandleVia(via Courier, frame []byte) {
 	fault := w.parser.Parse(frame, &w.request)
 	switch {
 	case fault != wire.FaultNone:
-		s.fault(now, w, fault)
+		// The parser has seen that all of it is UTF-8, unless it found it unparsable.
+		if ok = !text || !fault.Unparsable() || utf8.Valid(frame); ok {
+			s.fault(now, w, fault)
+		}
+		t.putWork(w)
+		return ok
 	case w.request.Action == wire.ActionScrape:
 		s.scrape(w)
 	case w.request.Answer != nil:
@@ -126,6 +134,7 @@ func (s *Session) HandleVia(via Courier, frame []byte) {
 		s.announce(now, w)
 	}
 	t.putWork(w)
+	return true
 }
 
 func (s *Session) fault(now time.Duration, w *work, f wire.Fault) {

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 )
@@ -41,7 +43,7 @@ func Append(dst []byte, m *Message) []byte {
 		dst = append(dst, `","info_hash":`...)
 		dst = appendString(dst, m.InfoHash)
 		dst = append(dst, `,"failure reason":`...)
-		dst = appendString(dst, m.Reason)
+		dst = appendString(dst, []byte(m.Reason))
 	}
 	return append(dst, '}')
 }
@@ -77,27 +79,33 @@ func appendCounts(dst []byte, complete, incomplete int) []byte {
 // browser accepts.
 func AppendID(dst, id []byte) []byte { return appendString(dst, id) }
 
-func appendString[T []byte | string](dst []byte, s T) []byte {
+func appendString(dst, s []byte) []byte {
 	dst = append(dst, '"')
 	done := 0 // s[:done] is in dst
 	for i := 0; i < len(s); {
+		if i+8 <= len(s) {
+			m := stops(binary.LittleEndian.Uint64(s[i:]))
+			if m == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(m) >> 3
+		}
 		c := s[i]
 		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
 			i++
 			continue
 		}
-		size := 1
 		if c >= utf8.RuneSelf {
-			// The part that is converted is small enough to stay on the stack.
-			_, size = utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
-			if size > 1 {
-				i += size
+			var ok bool
+			if i, ok = wide(s, i); ok {
 				continue
 			}
+			c = s[i]
 		}
 		dst = append(dst, s[done:i]...)
 		dst = appendEscaped(dst, c)
-		i += size
+		i++
 		done = i
 	}
 	dst = append(dst, s[done:]...)

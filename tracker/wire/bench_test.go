@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"crypto/sha1"
 	"fmt"
 	"strings"
 	"testing"
@@ -22,18 +23,21 @@ func testSDP() string {
 	return b.String()
 }
 
+// testInfoHash is as unforeseeable as one is.
+func testInfoHash() []byte { return FromRaw(sha1.Sum([]byte("info"))) }
+
 // testAnnounce is an announce as the reference client sends it.
 func testAnnounce(offers int) []byte {
 	sdp := AppendID(nil, []byte(testSDP()))
 	var b bytes.Buffer
 	b.WriteString(`{"numwant":10,"uploaded":0,"downloaded":0,"left":16384,"event":"started","action":"announce","info_hash":`)
-	b.Write(AppendID(nil, FromRaw([20]byte{0: 0, 1: 0x1f, 2: 0x80, 3: 0xff, 4: '"', 5: 'a'})))
+	b.Write(AppendID(nil, testInfoHash()))
 	b.WriteString(`,"peer_id":"-WW0208-aGVsbG8gd29y","offers":[`)
 	for i := range offers {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		id := FromRaw([20]byte{0: byte(i), 1: 0xc3, 2: 0x7f, 3: 0x90, 4: 'x', 5: 0xfe, 6: '\\', 7: 'q', 8: 0xe9})
+		id := FromRaw(sha1.Sum([]byte{byte(i)}))
 		fmt.Fprintf(&b, `{"offer":{"type":"offer","sdp":%s},"offer_id":%s}`, sdp, AppendID(nil, id))
 	}
 	b.WriteString(`]}`)
@@ -45,8 +49,8 @@ func testPayload() []byte {
 }
 
 func testAnswer() []byte {
-	return fmt.Appendf(nil, `{"action":"announce","info_hash":"0123456789abcdefghij","peer_id":"-WW0208-aGVsbG8gd29y","to_peer_id":"-WW0208-QUJDREVGR0hJ","answer":{"type":"answer","sdp":%s},"offer_id":"\u0001\u00e9abcdefghijklmnopqr"}`,
-		AppendID(nil, []byte(testSDP())))
+	return fmt.Appendf(nil, `{"action":"announce","info_hash":%s,"peer_id":"-WW0208-aGVsbG8gd29y","to_peer_id":"-WW0208-QUJDREVGR0hJ","answer":{"type":"answer","sdp":%s},"offer_id":%s}`,
+		AppendID(nil, testInfoHash()), AppendID(nil, []byte(testSDP())), AppendID(nil, FromRaw(sha1.Sum([]byte{1}))))
 }
 
 func benchmarkParse(b *testing.B, frame []byte) {
@@ -84,7 +88,7 @@ func BenchmarkValidPayload(b *testing.B) {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	id := FromRaw([20]byte{0, 0x1f, 0x80, 0xff, '"', 'a'})
+	id := testInfoHash()
 	for name, m := range map[string]*Message{
 		"reply": {Kind: KindReply, InfoHash: id, Interval: 120, Complete: 5, Incomplete: 17},
 		"offer": {Kind: KindOffer, InfoHash: id, PeerID: []byte("-WW0208-aGVsbG8gd29y"), OfferID: AppendID(nil, id), Payload: testPayload()},

@@ -26,4 +26,7 @@
 // allocate for each member, match keys without regard to case, and replace
 // broken text instead of refusing it. It neither allocates (once its scratch
 // has grown) nor recurses, and its cost is linear in the length of the frame.
+// Session descriptions, of which frames mostly consist, it passes over 32 bytes
+// at a time where the processor has AVX2 (lines_amd64.s), and all other text by
+// eight; built with the tag purego it has no assembly.
 package wire

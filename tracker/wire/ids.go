@@ -13,20 +13,19 @@ const rawLen = 20
 
 // ValidID reports whether id, decoded, can be an info hash or a peer id.
 func ValidID(id []byte, l Limits) bool {
-	return validID(id, l.orDefault())
+	l = l.orDefault()
+	return len(id) <= utf8.UTFMax*l.MaxID && utf8.Valid(id) && validID(id, &l)
 }
 
-func validID(id []byte, l Limits) bool {
+// validID is ValidID for what is known to be UTF-8.
+func validID(id []byte, l *Limits) bool {
 	if l.StrictIDs {
 		_, ok := latin1(id)
 		return ok
 	}
 	// Four bytes are the most that one code point takes, so that a long id is
 	// refused without a look at it.
-	if len(id) == 0 || len(id) > utf8.UTFMax*l.MaxID || !utf8.Valid(id) {
-		return false
-	}
-	return utf8.RuneCount(id) <= l.MaxID
+	return len(id) > 0 && len(id) <= utf8.UTFMax*l.MaxID && codePoints(id) <= l.MaxID
 }
 
 // Raw20 is the 20 bytes that stand for a decoded id in access lists, in

@@ -302,7 +302,7 @@ func (p *Parser) readScrape(m *members, r *Request) Fault {
 // id decodes an info hash or a peer id.
 func (p *Parser) id(raw []byte) (id []byte, ok bool) {
 	id, ok = p.text(raw, p.limits.MaxID)
-	if !ok || !validID(id, p.limits) {
+	if !ok || !validID(id, &p.limits) {
 		return nil, false
 	}
 	return id, true

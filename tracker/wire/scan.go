@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf8"
@@ -78,13 +77,13 @@ func (s *scanner) member(first bool) (name []byte, more bool, f Fault) {
 	default:
 		i = space(s.buf, i+1)
 	}
-	end, value, f := scanName(s.buf, i)
+	end, value, escapes, f := scanName(s.buf, i)
 	if f != FaultNone {
 		return nil, false, f
 	}
 	s.pos = value
 	name = s.buf[i+1 : end-1]
-	if bytes.IndexByte(name, '\\') >= 0 {
+	if escapes {
 		if len(name) > maxName {
 			return nil, true, FaultNone
 		}
@@ -115,7 +114,7 @@ func (s *scanner) skip() Fault {
 		}
 		switch c := b[i]; c {
 		case '"':
-			i, f = scanString(b, i+1)
+			i, _, f = scanString(b, i+1)
 		case '{', '[':
 			if s.depth+open >= s.max {
 				return FaultDepth
@@ -134,7 +133,7 @@ func (s *scanner) skip() Fault {
 			}
 			objects |= 1
 			if b[i] != '}' {
-				if _, i, f = scanName(b, i); f != FaultNone {
+				if _, i, _, f = scanName(b, i); f != FaultNone {
 					return f
 				}
 				continue
@@ -167,7 +166,7 @@ func (s *scanner) skip() Fault {
 			if c == ',' {
 				i = space(b, i+1)
 				if object {
-					if _, i, f = scanName(b, i); f != FaultNone {
+					if _, i, _, f = scanName(b, i); f != FaultNone {
 						return f
 					}
 				}
@@ -198,19 +197,19 @@ func space(b []byte, i int) int {
 
 // scanName passes over a member's name at i and the colon after it: end is
 // the index after the name's closing quote, value that of the value.
-func scanName(b []byte, i int) (end, value int, f Fault) {
+func scanName(b []byte, i int) (end, value int, escapes bool, f Fault) {
 	if i >= len(b) || b[i] != '"' {
-		return i, i, FaultSyntax
+		return i, i, false, FaultSyntax
 	}
-	end, f = scanString(b, i+1)
+	end, escapes, f = scanString(b, i+1)
 	if f != FaultNone {
-		return end, end, f
+		return end, end, escapes, f
 	}
 	value = space(b, end)
 	if value >= len(b) || b[value] != ':' {
-		return end, value, FaultSyntax
+		return end, value, escapes, FaultSyntax
 	}
-	return end, space(b, value+1), FaultNone
+	return end, space(b, value+1), escapes, FaultNone
 }
 
 func scanLiteral(b []byte, i int, literal string) (end int, f Fault) {
@@ -257,57 +256,52 @@ func digits(b []byte, i int) int {
 	return i
 }
 
-const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
-)
-
-// stops has the high bit of a byte set where a byte of w ends a plain run of
-// a string: a quote, a backslash, a control character, or a byte that is not
-// ASCII. In the bytes above the lowest such one bits may be set wrongly, by a
-// borrow.
-func stops(w uint64) uint64 {
-	return ((w ^ '"'*ones - ones) | (w ^ '\\'*ones - ones) | (w - ' '*ones) | w) & highs
-}
-
 // scanString passes over a string whose opening quote is before i: end is the
-// index after its closing quote.
-func scanString(b []byte, i int) (end int, f Fault) {
+// index after its closing quote, and escapes reports whether there are any.
+func scanString(b []byte, i int) (end int, escapes bool, f Fault) {
 	for {
-		// Escapes come in pairs more often than not: the ends of lines.
-		for i < len(b) && b[i] == '\\' {
-			if i = skipEscape(b, i+1); i < 0 {
-				return len(b), FaultSyntax
+		for from := i; i+8 <= len(b); {
+			m := stops(binary.LittleEndian.Uint64(b[i:]))
+			if m == 0 {
+				if i += 8; i >= from+24 {
+					// No name is as long, nor an id.
+					i += lines(b[i:])
+					escapes = true // perhaps
+					from = len(b)
+				}
+				continue
 			}
-		}
-		// Session descriptions are long runs of plain ASCII: take them eight
-		// bytes at a time.
-		for i+8 <= len(b) {
-			if m := stops(binary.LittleEndian.Uint64(b[i:])); m != 0 {
-				i += bits.TrailingZeros64(m) >> 3
+			i += bits.TrailingZeros64(m) >> 3
+			if b[i] == '"' {
+				return i + 1, escapes, FaultNone
+			}
+			if i+4 > len(b) || binary.LittleEndian.Uint32(b[i:]) != lineEnd {
 				break
 			}
-			i += 8
+			i += 4
+			escapes = true
 		}
 		if i >= len(b) {
-			return i, FaultSyntax
+			return i, escapes, FaultSyntax
 		}
 		switch c := b[i]; {
 		case c == '"':
-			return i + 1, FaultNone
+			return i + 1, escapes, FaultNone
 		case c == '\\':
+			escapes = true
+			for i < len(b) && b[i] == '\\' {
+				if i = skipEscape(b, i+1); i < 0 {
+					return len(b), escapes, FaultSyntax
+				}
+			}
 		case c < ' ':
-			return i, FaultSyntax
+			return i, escapes, FaultSyntax
 		case c < utf8.RuneSelf:
 			i++ // within the last seven bytes of the text
 		default:
-			// Nor does such text come alone.
-			for i < len(b) && b[i] >= utf8.RuneSelf {
-				_, size := utf8.DecodeRune(b[i:])
-				if size == 1 {
-					return i, FaultUTF8
-				}
-				i += size
+			var ok bool
+			if i, ok = wide(b, i); !ok {
+				return i, escapes, FaultUTF8
 			}
 		}
 	}

@@ -50,14 +50,17 @@ func TestSyntax(t *testing.T) {
 
 // Nothing depends on where in a word of eight bytes something stands.
 func TestStringOffsets(t *testing.T) {
-	for before := range 20 {
-		for after := range 20 {
+	for before := range 100 {
+		for after := range 40 {
 			for _, middle := range []string{"", `"`, `\`, `\n`, `\"`, `\u0041`, "\x00", "\x1f", "\x7f", "\x80", "é", "\xe9", "😀", "\xf0\x9f\x98", `\\\\`, `\r\n`, ` `, `!`, `#`, `[`, `]`} {
 				text := `"` + strings.Repeat("a", before) + middle + strings.Repeat("~", after) + `"`
 				want := json.Valid([]byte(text)) && utf8.ValidString(text)
-				end, f := scanString([]byte(text), 1)
+				end, escapes, f := scanString([]byte(text), 1)
 				if got := f == FaultNone && end == len(text); got != want {
 					t.Errorf("%q: %v to %d, want %v", text, f, end, want)
+				}
+				if strings.Contains(text, `\\`) && f == FaultNone && !escapes {
+					t.Errorf("%q: escapes not seen", text)
 				}
 			}
 		}

@@ -1,27 +1,26 @@
 package wire
 
 import (
+	"bytes"
 	"unicode/utf16"
 	"unicode/utf8"
 )
+
+// hexDigits has, for each hexadecimal digit, one more than its value.
+var hexDigits = [256]uint8{
+	'0': 1, '1': 2, '2': 3, '3': 4, '4': 5, '5': 6, '6': 7, '7': 8, '8': 9, '9': 10,
+	'A': 11, 'B': 12, 'C': 13, 'D': 14, 'E': 15, 'F': 16,
+	'a': 11, 'b': 12, 'c': 13, 'd': 14, 'e': 15, 'f': 16,
+}
 
 // hex4 is the value of the four hexadecimal digits at i.
 func hex4(b []byte, i int) (r rune, ok bool) {
 	if i+4 > len(b) {
 		return 0, false
 	}
-	for _, c := range b[i : i+4] {
-		switch {
-		case c-'0' <= 9:
-			c -= '0'
-		case c|0x20 >= 'a' && c|0x20 <= 'f':
-			c = c | 0x20 - 'a' + 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
+	p := b[i : i+4]
+	w, x, y, z := rune(hexDigits[p[0]]), rune(hexDigits[p[1]]), rune(hexDigits[p[2]]), rune(hexDigits[p[3]])
+	return (w-1)<<12 | (x-1)<<8 | (y-1)<<4 | (z - 1), w*x*y*z != 0
 }
 
 // unescape appends the text of a string that was scanned, given without its
@@ -30,14 +29,13 @@ func hex4(b []byte, i int) (r rune, ok bool) {
 func unescape(dst, text []byte) (_ []byte, whole bool) {
 	whole = true
 	for i := 0; i < len(text); {
-		c := text[i]
-		if c != '\\' {
-			dst = append(dst, c)
-			i++
-			continue
+		run := bytes.IndexByte(text[i:], '\\')
+		if run < 0 {
+			return append(dst, text[i:]...), whole
 		}
-		c = text[i+1]
-		i += 2
+		dst = append(dst, text[i:i+run]...)
+		i += run + 2
+		c := text[i-1]
 		switch c {
 		case 'b':
 			c = '\b'

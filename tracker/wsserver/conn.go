@@ -78,15 +78,13 @@ func (c *conn) read() error {
 			return err
 		}
 		c.srv.counts.framesIn.Add(1)
-		// RFC 6455, 8.1. A binary message is not checked here: its text is
-		// the tracker's to judge, like that of any other frame.
-		if text && !utf8.Valid(msg) {
-			return &closeError{ws.StatusInvalidFramePayloadData, "text that is not UTF-8", endUTF8}
-		}
-		if c.session != nil {
-			c.session.Handle(msg)
-		} else {
+		if c.session == nil {
+			if text && !utf8.Valid(msg) {
+				return errNotUTF8()
+			}
 			c.out.echo(msg, text)
+		} else if !c.session.HandleVia(nil, msg, text) {
+			return errNotUTF8()
 		}
 		if c.out.isClosing() {
 			return errClosing

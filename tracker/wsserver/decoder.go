@@ -311,6 +311,12 @@ func checkFrame(h ws.Header, form byte, state ws.State, agreed deflation) error 
 	return nil
 }
 
+// errNotUTF8 is for a text message (RFC 6455, 8.1). Of a binary one the text is
+// the tracker's to judge, like that of any other frame.
+func errNotUTF8() error {
+	return &closeError{ws.StatusInvalidFramePayloadData, "text that is not UTF-8", endUTF8}
+}
+
 func tooBig(limit int) error {
 	return &closeError{ws.StatusMessageTooBig, fmt.Sprintf("message above %d bytes", limit), endTooBig}
 }

@@ -216,15 +216,14 @@ func (c *loopConn) message(msg []byte, op ws.OpCode, deflated bool) error {
 		msg = b.b
 	}
 	l.totals.framesIn++
-	// RFC 6455, 8.1. A binary message is not checked here: its text is the
-	// tracker's to judge, like that of any other frame.
-	if op == ws.OpText && !utf8.Valid(msg) {
-		return &closeError{ws.StatusInvalidFramePayloadData, "text that is not UTF-8", endUTF8}
-	}
-	if c.session != nil {
-		c.session.HandleVia(l, msg)
-	} else {
+	text := op == ws.OpText
+	if c.session == nil {
+		if text && !utf8.Valid(msg) {
+			return errNotUTF8()
+		}
 		l.echo(c, op, msg)
+	} else if !c.session.HandleVia(l, msg, text) {
+		return errNotUTF8()
 	}
 	l.relieve()
 	if c.state != stateOpen || c.mailed.Load()&closeAsked != 0 {
