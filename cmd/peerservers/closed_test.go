@@ -83,7 +83,7 @@ func exchange(t *testing.T, addr, request string) string {
 		if !strings.HasPrefix(line, "Date: ") {
 			all += line
 		}
-		if line == "\r\n" && strings.HasPrefix(all, "HTTP/1.1 101 "+http.StatusText(101)) {
+		if line == "\r\n" && strings.HasPrefix(all, "HTTP/1.1 101 "+http.StatusText(http.StatusSwitchingProtocols)) {
 			return all
 		}
 	}

@@ -11,15 +11,24 @@ func (m *Mesh) Check() error {
 	if n := len(m.swarms); n > m.cfg.MaxSwarms {
 		return fmt.Errorf("%d swarms", n)
 	}
-	hungry, later := 0, 0
+	hungry, later, waiting := 0, 0, 0
 	for _, s := range m.swarms {
 		later += len(s.backlog)
+		if s.place != 0 {
+			waiting++
+		}
 		if s.state.Remote == 0 {
 			hungry++
 		}
 		if err := m.checkSwarm(s); err != nil {
 			return fmt.Errorf("swarm %q: %w", s.infoHash, err)
 		}
+	}
+	for c := range m.lines {
+		waiting -= len(m.lines[c].heap)
+	}
+	if waiting != 0 {
+		return fmt.Errorf("%d more swarms wait than are in lines", waiting)
 	}
 	if hungry != m.hungry {
 		return fmt.Errorf("%d hungry swarms, counted %d", hungry, m.hungry)
@@ -87,8 +96,16 @@ func (m *Mesh) checkSwarm(s *swarm) error {
 			return fmt.Errorf("%d nodes of %v", groups[g], g)
 		}
 	}
-	if s.search == nil && !s.waiting && s.task.idx == 0 {
+	if s.search == nil && s.place == 0 && s.task.idx == 0 {
 		return errors.New("will never search again")
+	}
+	if s.place != 0 {
+		switch l := m.lines[s.queue].heap; {
+		case s.search != nil || int(s.place) > len(l) || l[s.place-1] != s || s.place > 1 && m.lines[s.queue].before(s, l[s.place/2-1]):
+			return errors.New("out of place in its line")
+		case s.rank != m.rankOf(s) && (s.task.idx == 0 || s.task.due > m.now):
+			return fmt.Errorf("rank %d, not %d", s.rank, m.rankOf(s))
+		}
 	}
 	if len(s.backlog) > 0 && (s.drain == nil || s.drain.idx == 0) {
 		return errors.New("backlog that nobody works off")

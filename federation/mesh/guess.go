@@ -160,7 +160,10 @@ func (m *Mesh) Reachable(now time.Duration, announce, proven bool) {
 		for _, e := range b {
 			s := e.s
 			s.announced = s.announced && announce
-			if s.searched && s.search == nil && !s.waiting {
+			switch {
+			case s.place != 0:
+				m.enqueue(s) // it has something to lose now, or no more
+			case s.searched && s.search == nil:
 				m.publishFirst(s)
 			}
 		}

@@ -12,7 +12,9 @@
 // (ActJoin). A swarm that found nobody searches again soon, then less
 // and less often. One that has just found company searches a few times more,
 // because nodes that start together see each other only once all have
-// published; from then on it only refreshes what it published.
+// published; from then on it only refreshes what it published. Where searches
+// do not suffice for that, large swarms keep what they published before smaller
+// ones (line.go).
 //
 // Three rules bound what strangers can make a node do:
 //
@@ -178,7 +180,7 @@ type Config struct {
 	Rand         *rand.Rand
 	BucketKey    filter.Key // of the network (derive.Network.BucketKey)
 
-	MaxSwarms        int // swarms known, about 370 bytes each (1,000,000)
+	MaxSwarms        int // swarms known, about 390 bytes each (1,000,000)
 	MaxPartners      int // nodes that a swarm is shared with (16)
 	MaxKnown         int // nodes that a swarm is known to be at (256)
 	MaxNodes         int // node records (1,024)
@@ -280,7 +282,7 @@ type Mesh struct {
 
 	lastID        uint64
 	searches      map[uint64]*search
-	ready         [classes][]queued
+	lines         [classes]line
 	pass          [classes]float64
 	searchTokens  bucket
 	resolveQueue  []*address

@@ -50,10 +50,11 @@ const (
 type swarm struct {
 	infoHash  string
 	state     SwarmState
-	task      task // when it wants the next search
-	gen       uint32
+	task      task   // when it wants the next search
+	turn      uint64 // of arrival in the line of queue
+	rank      int32  // in it: see rankOf
+	place     int32  // in it, plus one; 0: it waits for no search
 	queue     class
-	waiting   bool // in a ready queue, under gen
 	extra     bool // the next search is one of followSteps
 	searched  bool
 	announced bool // the last search published us
@@ -129,7 +130,7 @@ func (m *Mesh) changeSwarm(s *swarm, st SwarmState) {
 	m.countHungry(s, -1)
 	s.state = st
 	m.countHungry(s, +1)
-	if s.searched && st.Remote > 0 && was.Remote == 0 && s.search == nil && !s.waiting {
+	if s.searched && st.Remote > 0 && was.Remote == 0 && s.search == nil && s.place == 0 {
 		m.inCompany(s)
 	}
 	if s.searched && st.Remote == 0 {
@@ -142,7 +143,7 @@ func (m *Mesh) changeSwarm(s *swarm, st SwarmState) {
 			m.soon(s, touchPause)
 		}
 	}
-	if s.waiting && s.search == nil && s.class() != s.queue {
+	if s.place != 0 && (s.class() != s.queue || m.rankOf(s) != s.rank) {
 		m.enqueue(s)
 	}
 }
@@ -155,13 +156,14 @@ func (m *Mesh) countHungry(s *swarm, by int) {
 
 // soon makes s search no later than pause after its last search began.
 func (m *Mesh) soon(s *swarm, pause time.Duration) {
-	if s.search == nil && !s.waiting {
+	if s.search == nil && s.place == 0 {
 		m.sooner(&s.task, max(m.now, s.began+pause))
 	}
 }
 
 func (m *Mesh) dropSwarm(s *swarm) {
-	s.gone, s.waiting = true, false
+	s.gone = true
+	m.unqueue(s)
 	m.cancel(&s.task)
 	m.stopTending(s)
 	m.keepBacklog(s, nil)
@@ -199,17 +201,10 @@ func (s *swarm) class() class {
 	return classSmall
 }
 
-// queued is a swarm's place in the queue of a class; it is void when the
-// swarm has moved on since.
-type queued struct {
-	s   *swarm
-	gen uint32
-}
-
 // searchDue makes s wait for its turn to search, unless it can do without and
-// others wait.
+// others wait. One that waits already has become urgent.
 func (m *Mesh) searchDue(s *swarm) {
-	if s.extra && s.state.Remote > 0 {
+	if s.place == 0 && s.extra && s.state.Remote > 0 {
 		if m.searchTokens.refill(m.now); m.searchTokens.tokens < m.searchTokens.burst/4 || m.searchesReady() {
 			m.inCompany(s)
 			return
@@ -223,46 +218,50 @@ func (m *Mesh) enqueue(s *swarm) {
 		return
 	}
 	m.cancel(&s.task)
-	s.gen++
 	c := s.class()
-	s.waiting, s.queue = true, c
-	if len(m.ready[c]) == 0 {
+	if c != s.queue {
+		m.unqueue(s)
+	}
+	l := &m.lines[c]
+	if len(l.heap) == 0 {
 		// A class that was idle has not saved its share up.
 		m.pass[c] = max(m.pass[c], m.leastPass())
 	}
-	m.ready[c] = append(m.ready[c], queued{s, s.gen})
+	s.queue = c
+	if s.rank = m.rankOf(s); s.place == 0 {
+		l.push(s)
+	} else {
+		l.fix(s)
+	}
+	if c == classLarge && !m.urgent(s) {
+		m.at(&s.task, s.began+urgentAfter)
+	}
+}
+
+// unqueue makes s wait no more.
+func (m *Mesh) unqueue(s *swarm) {
+	if s.place != 0 {
+		m.lines[s.queue].remove(s)
+	}
 }
 
 func (m *Mesh) leastPass() float64 {
 	least := -1.0
-	for c := range m.ready {
-		if len(m.ready[c]) > 0 && (least < 0 || m.pass[c] < least) {
+	for c := range m.lines {
+		if len(m.lines[c].heap) > 0 && (least < 0 || m.pass[c] < least) {
 			least = m.pass[c]
 		}
 	}
 	return max(least, 0)
 }
 
-// trim drops void places at the front of the queues.
-func (m *Mesh) trim() {
-	for c := range m.ready {
-		for len(m.ready[c]) > 0 {
-			if q := m.ready[c][0]; q.s.waiting && q.gen == q.s.gen {
-				break
-			}
-			m.ready[c] = m.ready[c][1:]
-		}
-	}
-}
-
 // searchesReady reports whether anything waits for a search.
 func (m *Mesh) searchesReady() bool {
-	m.trim()
 	if m.rendezvous.waiting {
 		return true
 	}
-	for c := range m.ready {
-		if len(m.ready[c]) > 0 {
+	for c := range m.lines {
+		if len(m.lines[c].heap) > 0 {
 			return true
 		}
 	}
@@ -272,20 +271,19 @@ func (m *Mesh) searchesReady() bool {
 // nextSwarm takes the swarm whose turn it is: of the classes that wait, the
 // one that has had least for its weight.
 func (m *Mesh) nextSwarm() *swarm {
-	m.trim()
 	best := -1
-	for c := range m.ready {
-		if len(m.ready[c]) > 0 && (best < 0 || m.pass[c] < m.pass[best]) {
+	for c := range m.lines {
+		if len(m.lines[c].heap) > 0 && (best < 0 || m.pass[c] < m.pass[best]) {
 			best = c
 		}
 	}
 	if best < 0 {
 		return nil
 	}
-	s := m.ready[best][0].s
-	m.ready[best] = m.ready[best][1:]
+	s := m.lines[best].heap[0]
+	m.unqueue(s)
+	m.cancel(&s.task) // which was to make it urgent
 	m.pass[best] += 1 / weights[best]
-	s.waiting = false
 	return s
 }
 
