@@ -26,6 +26,7 @@ type benchCommand struct {
 	For         time.Duration  `placeholder:"D" help:"How long to measure."`
 	Settle      time.Duration  `default:"1s" help:"How long to wait after the last client has come, before a look at memory (default ${default})."`
 	Drain       time.Duration  `default:"5s" help:"How long replies to the first announces, and what is under way at the end, may stay away until they are lost (default ${default})."`
+	Late        time.Duration  `default:"1s" help:"What takes longer from an announce to its reply or answer is a fault (default ${default})."`
 	PID         []int          `name:"pid" placeholder:"PID" help:"The server's process on this machine, for its CPU time and memory; with two URLs one for each. Repeatable."`
 	TLSCA       string         `name:"tls-ca" placeholder:"FILE" help:"Certificates in PEM that sign the server's."`
 	JSON        bool           `name:"json" help:"Print the report as JSON."`
@@ -69,7 +70,7 @@ func (c *benchCommand) config() (load.Config, error) {
 	}
 	shape.Swarms = min(shape.Swarms, shape.Connections)
 	// None at all, where load takes zero for its own choice.
-	cfg := load.Config{URLs: c.URL, Shape: shape, PIDs: c.PID, Settle: cmp.Or(c.Settle, -1), Drain: max(c.Drain, 1)}
+	cfg := load.Config{URLs: c.URL, Shape: shape, PIDs: c.PID, Settle: cmp.Or(c.Settle, -1), Drain: max(c.Drain, 1), Late: max(c.Late, 1)}
 	if c.TLSCA != "" {
 		pem, err := os.ReadFile(c.TLSCA)
 		if err != nil {
