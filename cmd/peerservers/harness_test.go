@@ -21,7 +21,7 @@ import (
 
 // patience is how long a test waits for something before it fails. Nothing
 // that works comes near it.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // output collects what a command writes, for whoever waits for a line.
 type output struct {

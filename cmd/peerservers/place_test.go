@@ -20,7 +20,7 @@ func TestFreshNodes(t *testing.T) {
 	var nodes []*process
 	var clients []*client
 	for i, ip := range []string{"127.0.0.2", "127.0.0.3"} {
-		p := start(t, "--listen", ip+":0", "--data-dir", t.TempDir(), "--dht-bootstrap", dht, "--allow-private")
+		p := start(t, "--listen", ip+":0", "--dht-listen", ip+":0", "--data-dir", t.TempDir(), "--dht-bootstrap", dht, "--allow-private")
 		if line := p.line(`federation: (.*)\n`); !strings.Contains(line, "wss://"+ip) {
 			t.Errorf("it says %q", line)
 		}

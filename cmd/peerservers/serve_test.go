@@ -180,7 +180,7 @@ func TestDataDirIsOneNodes(t *testing.T) {
 func TestLeaf(t *testing.T) {
 	dht := startDHT(t)
 	b := startNode(t, dht)
-	p := start(t, "--listen", "127.0.0.1:0", "--data-dir", t.TempDir(), "--dht-bootstrap", dht, "--allow-private", "--no-rendezvous")
+	p := start(t, "--listen", "127.0.0.1:0", "--dht-listen", "127.0.0.1:0", "--data-dir", t.TempDir(), "--dht-bootstrap", dht, "--allow-private", "--no-rendezvous")
 	if line := p.line(`federation: (.*)\n`); !strings.Contains(line, "leaf") || !strings.Contains(line, "--node-url") {
 		t.Errorf("it says %q", line)
 	}
@@ -204,7 +204,7 @@ func TestAlone(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
 	t.Setenv("AppData", filepath.Join(home, "config"))
 	// In place of the public routers, somebody who is not there.
-	p := start(t, "--listen", "127.0.0.1:0", "--allow-private", "--dht-bootstrap", "127.0.0.1:1")
+	p := start(t, "--listen", "127.0.0.1:0", "--dht-listen", "127.0.0.1:0", "--allow-private", "--dht-bootstrap", "127.0.0.1:1")
 	c := dial(t, p.line(`ws://(\S+)`))
 	c.announce("ABCDEFGHIJKLMNOPQRST", peerID("one"), 5)
 	if m := c.next(); m.Failure != "" || m.Interval == 0 {
