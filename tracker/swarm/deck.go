@@ -11,9 +11,10 @@ package swarm
 // hand is the receivers of one announce, or of one frame of a node: distinct
 // members that will do. It is made by Table.hand.
 type hand struct {
-	self  *id   // the offerer, who never gets its own offer
-	avoid Owner // passed over; zero: nobody
-	node  *node // members that are this node's as well are passed over
+	self  *id      // the offerer, who never gets its own offer
+	avoid Owner    // passed over; zero: nobody
+	node  *node    // members that are this node's as well are passed over
+	drawn []uint32 // marks of members that are passed over; see drawn.go
 	// Slots from first to swarm.dealt, and from top on, are in this hand;
 	// those from end to top are known not to do.
 	first, end, top int
@@ -27,6 +28,9 @@ func (t *Table) hand(s *swarm, self *id, avoid Owner, nd *node) hand {
 
 func (t *Table) takes(h *hand, m *member) bool {
 	if m.owner == h.avoid || m.is(h.self) {
+		return false
+	}
+	if h.drawn != nil && count(h.drawn, t.markOf(m)) > 0 {
 		return false
 	}
 	if h.node == nil || len(h.node.tags) == 0 {

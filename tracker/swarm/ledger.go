@@ -43,10 +43,21 @@ type sending uint64
 type sent struct {
 	expires time.Duration
 	digest  uint64 // of the payload, if it went to a node
-	origin  Owner  // the node that relayed it; zero: a local member
-	count   uint8  // times it was handed on and not yet answered
-	redrawn bool   // a node had refused it before
-	owed    bool   // by the node it went to: see trust.go
+	// ref is the node that relayed it, an Owner, and zero if it is a local member's; but
+	// if it is toNode, where it is noted who got the others of its announce, or zero.
+	ref     uint32
+	count   uint8 // times it was handed on and not yet answered
+	toNode  bool
+	redrawn bool // a node had refused it before
+	owed    bool // by the node it went to: see trust.go
+}
+
+// origin is the node that relayed it; zero: a local member.
+func (s *sent) origin() Owner {
+	if s.toNode {
+		return 0
+	}
+	return Owner(s.ref)
 }
 
 func (l *ledger) init(window time.Duration, max int) {
@@ -113,7 +124,7 @@ func (l *ledger) put(now time.Duration, k sending, s sent) bool {
 	s.count = 1
 	s.expires = now + l.window
 	before, again := l.gen[0][k]
-	if again && before.origin == s.origin {
+	if again && before.origin() == s.origin() {
 		s.count = before.count
 		if s.count < 255 {
 			s.count++

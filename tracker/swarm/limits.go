@@ -107,10 +107,10 @@ func (c *seat) take(x *extension) {
 	}
 }
 
-// seat finds the nodes that may take offers of a peer, and opens the accounts.
-// A node where the offerer is a member as well is left out: he announces
+// seat finds the nodes that may take offers of a peer, and opens the accounts. In
+// a redraw they have no receivers for what they got of the announce before. A node where the offerer is a member as well is left out: he announces
 // there himself.
-func (t *Table) seat(now time.Duration, x *extension, self []byte, except Owner, local, n int) {
+func (t *Table) seat(now time.Duration, x *extension, self []byte, pl *placing, local, n int) {
 	t.seats = t.seats[:0]
 	if x == nil || x.remoteComplete+x.remoteIncomplete == 0 {
 		return
@@ -121,9 +121,9 @@ func (t *Table) seat(now time.Duration, x *extension, self []byte, except Owner,
 	var proven, elders byAge
 	all := 0
 	for _, nd := range x.nodes {
-		weight := nd.complete + nd.incomplete
+		weight := nd.complete + nd.incomplete - count(pl.marks, nodeMark(nd.owner))
 		t.assess(now, x, nd)
-		if weight == 0 || nd.owner == except || nd.has(self) {
+		if weight <= 0 || nd.owner == pl.except || nd.has(self) {
 			continue
 		}
 		t.seats = append(t.seats, seat{node: nd, left: weight})

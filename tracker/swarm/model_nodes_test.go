@@ -2,9 +2,32 @@ package swarm
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"time"
 )
+
+// mannounce is who got offers of an announce here: some by name, as an effect shows the
+// connection only, and how many in all.
+type mannounce struct {
+	got   map[string]bool
+	local int
+}
+
+// gets enters that one of a connection's members got an offer.
+func (a *mannounce) gets(s *mswarm, c *conn, self string) (peer string) {
+	a.local++
+	for q, x := range s.members {
+		if x.owner == c && q != self {
+			if peer != "" {
+				return ""
+			}
+			peer = q
+		}
+	}
+	a.got[peer] = true
+	return peer
+}
 
 func (m *model) join(node *conn, h string, j *NodeJoin, tags map[string]bool) {
 	j.Reputation = m.deeds(node)
@@ -151,7 +174,8 @@ func (m *model) nodeRefused(node *conn, h, p string, o Offer, why RefuseReason) 
 		}
 		return
 	}
-	if len(out) > 1 || len(out) == 0 && len(s.members) > 1 {
+	an := x.announce
+	if len(out) > 1 || len(out) == 0 && an != nil && len(s.members)-1 > an.local {
 		m.fail("%d effects of a refusal", len(out))
 	}
 	for _, e := range out {
@@ -160,8 +184,17 @@ func (m *model) nodeRefused(node *conn, h, p string, o Offer, why RefuseReason) 
 		}
 		if e.Kind == EffectNodeOffer {
 			m.gave(h, e.To, false)
+		} else {
+			if an == nil {
+				m.fail("%s: a parked offer comes back to those who could have had it", text(&e))
+			}
+			got := maps.Clone(an.got)
+			if q := an.gets(s, e.To, p); q != "" && got[q] {
+				m.fail("%s: %s got another of this announce", text(&e), q)
+			}
+			m.did["redrawn here"]++
 		}
-		m.send(msent{to: e.To, hash: h, from: p, key: string(o.Key), payload: string(o.Payload), redrawn: true})
+		m.send(msent{to: e.To, hash: h, from: p, key: string(o.Key), payload: string(o.Payload), redrawn: true, announce: an})
 		m.did["redrawn"]++
 	}
 }

@@ -291,7 +291,7 @@ func TestAgainstTheModel(t *testing.T) {
 		}
 	}
 	for _, what := range []string{"relayed", "parked", "stopped", "claimed", "taken over", "honoured", "claim refused", "expired",
-		"answered", "answered to node", "answered by node", "from node", "flushed", "redrawn",
+		"answered", "answered to node", "answered by node", "from node", "flushed", "redrawn", "redrawn here",
 		"met", "met again"} {
 		if did[what] == 0 {
 			t.Errorf("no run had %q", what)

@@ -77,6 +77,7 @@ type msent struct {
 	count           int
 	redrawn         bool
 	owed            bool
+	announce        *mannounce // of one that went to a node; nil: it was parked
 }
 
 func (m *model) fail(format string, args ...any) {
@@ -207,6 +208,7 @@ func (m *model) dealt(h, p string, a *Announce, fresh bool, out []effect) {
 	}
 	left := slices.Clone(a.Offers[:n])
 	same := 0
+	an := &mannounce{got: map[string]bool{}}
 	for _, e := range out {
 		i := slices.IndexFunc(left, func(o Offer) bool { return bytes.Equal(o.Key, e.Offer.Key) })
 		if i < 0 || string(e.PeerID) != p || string(e.InfoHash) != h {
@@ -222,11 +224,12 @@ func (m *model) dealt(h, p string, a *Announce, fresh bool, out []effect) {
 			if e.To == me.owner {
 				same++
 			}
+			an.gets(s, e.To, p)
 		case EffectNodeOffer:
 			if room[e.To]--; room[e.To] < 0 {
 				m.fail("%s: more than the node has peers", text(&e))
 			}
-			x.owed = fresh
+			x.owed, x.announce = fresh, an
 			m.gave(h, e.To, fresh)
 			m.did["relayed"]++
 		default:

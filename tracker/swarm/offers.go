@@ -23,7 +23,7 @@ func (t *Table) deal(now time.Duration, s *swarm, m *member, p *party, a *Announ
 	offers := a.Offers[:n]
 	from, had := m.owner, m.has(rare)
 	before := len(out)
-	out, oc.Offers = t.serve(now, s, from, p, offers, 0, false, out)
+	out, oc.Offers = t.serve(now, s, from, p, offers, placing{}, out)
 	if oc.Offers == n && !had {
 		return out, oc // the usual
 	}
@@ -41,6 +41,13 @@ func (t *Table) deal(now time.Duration, s *swarm, m *member, p *party, a *Announ
 	return out, oc
 }
 
+// placing is what there is to know of offers that are being placed.
+type placing struct {
+	except Owner    // the node that gave them back; zero: they are placed for the first time
+	at     uint32   // where it is noted who got offers of their announce, and
+	marks  []uint32 // the marks there; nil: it is not known
+}
+
 // serve hands each offer of a local member to a receiver of its own, drawn
 // without replacement from all who could take it: the local members of other
 // owners and the nodes' members (never "local first": the only seeder may be
@@ -49,12 +56,18 @@ func (t *Table) deal(now time.Duration, s *swarm, m *member, p *party, a *Announ
 //
 // The order of effects: local receivers, then one node after the other, so
 // that a node's offers become one frame.
-func (t *Table) serve(now time.Duration, s *swarm, from Owner, p *party, offers []Offer, except Owner, redrawn bool, out []Effect) ([]Effect, int) {
+func (t *Table) serve(now time.Duration, s *swarm, from Owner, p *party, offers []Offer, pl placing, out []Effect) ([]Effect, int) {
 	n := len(offers)
 	x := t.ext(s)
 	mine := t.ownedBy(s, from)
 	local := s.len() - mine
-	t.seat(now, x, p.peer, except, local, n)
+	switch again := pl.except != 0; {
+	case again && pl.marks == nil:
+		local, mine = 0, 0 // whoever is here may have got another
+	case again: // one at least, as those who got another may have left
+		local = max(min(1, local), local-locals(pl.marks))
+	}
+	t.seat(now, x, p.peer, &pl, local, n)
 	t.fate = t.fate[:0]
 	drawn := 0 // by local members
 	for range offers {
@@ -64,19 +77,28 @@ func (t *Table) serve(now time.Duration, s *swarm, from Owner, p *party, offers 
 		}
 		t.fate = append(t.fate, fate)
 	}
-	t.settle(x)
 
 	h := t.hand(s, &p.key, from, nil)
+	if pl.except != 0 {
+		h.drawn = pl.marks
+	} else if t.relays() {
+		pl.at = t.drawn.begin(n)
+		pl.marks = t.drawn.of(pl.at)
+	}
 	for i := range offers {
 		if t.fate[i] == fateLocal {
-			out = t.toMember(now, t.draw(s, &h), p, offers, i, redrawn, out)
+			out = t.toMember(now, t.draw(s, &h), p, offers, i, &pl, out)
+			if t.fate[i] == fateLeft {
+				t.fate[i] = t.choose(x, 0)
+			}
 		}
 	}
+	t.settle(x)
 	if mine > 1 { // peers on the same connection, if nobody else is left
 		h.again(0)
 		for i := range offers {
 			if t.fate[i] == fateLeft {
-				out = t.toMember(now, t.draw(s, &h), p, offers, i, redrawn, out)
+				out = t.toMember(now, t.draw(s, &h), p, offers, i, &pl, out)
 			}
 		}
 	}
@@ -86,7 +108,7 @@ func (t *Table) serve(now time.Duration, s *swarm, from Owner, p *party, offers 
 		}
 		for i := range offers {
 			if t.fate[i] == int16(j) {
-				out = t.toNode(now, x, t.seats[j].node, p, offers, i, redrawn, out)
+				out = t.toNode(now, x, t.seats[j].node, p, offers, i, &pl, out)
 			}
 		}
 	}
@@ -99,6 +121,16 @@ func (t *Table) serve(now time.Duration, s *swarm, from Owner, p *party, offers 
 	clear(t.seats) // keep no node alive
 	t.seats = t.seats[:0]
 	return out, placed
+}
+
+// relays reports whether some of the offers being placed go to nodes.
+func (t *Table) relays() bool {
+	for i := range t.seats {
+		if t.seats[i].given > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // choose draws where the next offer goes: a local member or a node, each in
@@ -135,30 +167,34 @@ func (t *Table) choose(x *extension, local int) int16 {
 
 // toMember hands offers[i] to a member, if there is one and the
 // ledger has room.
-func (t *Table) toMember(now time.Duration, m *member, p *party, offers []Offer, i int, redrawn bool, out []Effect) []Effect {
+func (t *Table) toMember(now time.Duration, m *member, p *party, offers []Offer, i int, pl *placing, out []Effect) []Effect {
 	if m == nil {
 		t.fate[i] = fateLeft
 		return out
 	}
-	if !t.ledger.put(now, t.key(m.owner, p, offers[i].Key), sent{redrawn: redrawn}) {
+	if !t.ledger.put(now, t.key(m.owner, p, offers[i].Key), sent{redrawn: pl.except != 0}) {
 		t.fate[i] = fateLost
 		t.drop(DropLedgerFull)
 		return out
 	}
 	t.fate[i] = fateLocal
 	t.stats.OffersLocal++
+	if pl.marks != nil {
+		change(pl.marks, 0, t.markOf(m))
+	}
 	return append(out, Effect{To: m.owner, Kind: EffectOffer, InfoHash: p.hash, PeerID: p.peer, Offer: offers[i]})
 }
 
 // toNode relays offers[i] of a local member to a node.
-func (t *Table) toNode(now time.Duration, x *extension, nd *node, p *party, offers []Offer, i int, redrawn bool, out []Effect) []Effect {
+func (t *Table) toNode(now time.Duration, x *extension, nd *node, p *party, offers []Offer, i int, pl *placing, out []Effect) []Effect {
 	k := t.key(nd.owner, p, offers[i].Key)
-	if !t.ledger.put(now, k, sent{digest: t.digest(offers[i].Payload), redrawn: redrawn, owed: p.fresh}) {
+	if !t.ledger.put(now, k, sent{digest: t.digest(offers[i].Payload), ref: pl.at, toNode: true, redrawn: pl.except != 0, owed: p.fresh}) {
 		t.fate[i] = fateLost
 		t.drop(DropLedgerFull)
 		return out
 	}
 	t.stats.OffersRelayed++
+	change(pl.marks, 0, nodeMark(nd.owner))
 	if p.fresh {
 		t.noted(now, x, nd, DeedOwed, 0)
 	}

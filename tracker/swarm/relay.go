@@ -65,10 +65,10 @@ func (t *Table) toLocal(now time.Duration, s *swarm, h *hand, owner Owner, p *pa
 	// The same offer in the same hands through another node: the first keeps
 	// its answer, or a node could draw answers to itself by repeating others'
 	// offers.
-	if e, gen := t.ledger.find(now, k); gen >= 0 && e.origin != owner {
+	if e, gen := t.ledger.find(now, k); gen >= 0 && e.origin() != owner {
 		return out, DropNoPeer
 	}
-	if !t.ledger.put(now, k, sent{origin: owner}) {
+	if !t.ledger.put(now, k, sent{ref: uint32(owner)}) {
 		return out, DropLedgerFull
 	}
 	if b := t.batchOf(s, m); b != nil {
@@ -109,7 +109,7 @@ func (t *Table) NodeAnswer(now time.Duration, owner Owner, a *Answer, out []Effe
 }
 
 // NodeRefused takes back an offer that a node could not place and draws once
-// more, among all others. The offer comes from the node, so it must be the
+// more, among all who got no other offer of the same announce. The offer comes from the node, so it must be the
 // one that went to it, to the byte.
 func (t *Table) NodeRefused(now time.Duration, owner Owner, infoHash, peerID []byte, offer Offer, reason RefuseReason, out []Effect) ([]Effect, Outcome) {
 	t.ledger.turn(now)
@@ -136,8 +136,10 @@ func (t *Table) NodeRefused(now time.Duration, owner Owner, infoHash, peerID []b
 	}
 	t.stats.OffersRedrawn++
 	one := [1]Offer{offer}
+	marks := t.drawn.of(e.ref)
+	change(marks, nodeMark(owner), 0)
 	var oc Outcome
-	out, oc.Offers = t.serve(now, s, m.owner, &p, one[:], owner, true, out)
+	out, oc.Offers = t.serve(now, s, m.owner, &p, one[:], placing{except: owner, at: e.ref, marks: marks}, out)
 	if oc.Offers == 0 {
 		oc.Drop = t.drop(DropRedrawn)
 	}

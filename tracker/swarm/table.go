@@ -69,6 +69,7 @@ type Table struct {
 	joins  uint64 // of nodes so far
 
 	ledger   ledger
+	drawn    drawn               // who got the offers of announces
 	batches  queue[*batch]       // parked offers, oldest first
 	parkedBy map[Owner]parkedSum // parked offers by owner
 	holds    queue[hold]         // parked offers that wait for a node's own
@@ -245,14 +246,14 @@ func (t *Table) Answer(now time.Duration, from Owner, a *Answer, out []Effect) (
 	}
 	m.see(now)
 	e := Effect{InfoHash: a.InfoHash, PeerID: a.PeerID, ToPeerID: a.ToPeerID, OfferID: a.OfferID, Payload: a.Payload}
-	if sent.origin != 0 {
+	if origin := sent.origin(); origin != 0 {
 		t.stats.AnswersToNodes++
-		if nd := t.ext(s).node(sent.origin); nd != nil {
+		if nd := t.ext(s).node(origin); nd != nil {
 			var by id
 			t.pack(&by, a.PeerID)
 			t.noted(now, t.ext(s), nd, DeedMet, t.pair(&p.in, &p.key, &by))
 		}
-		e.To, e.Kind = sent.origin, EffectNodeAnswer
+		e.To, e.Kind = origin, EffectNodeAnswer
 		return append(out, e), oc
 	}
 	to := t.find(s, &p.key)
