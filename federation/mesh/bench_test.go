@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/draeder/peerservers/federation/filter"
 )
@@ -50,4 +52,32 @@ func BenchmarkSwarms(b *testing.B) {
 		runtime.KeepAlive(m)
 		b.StartTimer()
 	}
+}
+
+// BenchmarkDueAtOnce is what the steps take of a node whose swarms, as many as
+// it knows by default at most, are due in one instant, and which then becomes
+// reachable.
+func BenchmarkDueAtOnce(b *testing.B) {
+	var took []time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		m := New(Config{NoRendezvous: true, Leaf: true, Rand: rand.New(rand.NewPCG(1, 2))}, 0, noon)
+		for i := range m.cfg.MaxSwarms {
+			m.Touched(0, fmt.Sprintf("%020d", i), alone(1), false)
+		}
+		steps := func() {
+			for began := time.Now(); m.tasks.next() <= 0; began = time.Now() {
+				m.Advance(0, noon, nil)
+				took = append(took, time.Since(began))
+			}
+		}
+		b.StartTimer()
+		steps()
+		m.Reachable(0, true, true)
+		steps()
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "ms/step-p50")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "ms/step-p99")
+	b.ReportMetric(float64(len(took)/b.N), "steps")
 }

@@ -103,7 +103,7 @@ func (m *Mesh) checkSwarm(s *swarm) error {
 		switch l := m.lines[s.queue].heap; {
 		case s.search != nil || int(s.place) > len(l) || l[s.place-1] != s || s.place > 1 && m.lines[s.queue].before(s, l[s.place/2-1]):
 			return errors.New("out of place in its line")
-		case s.rank != m.rankOf(s) && (s.task.idx == 0 || s.task.due > m.now):
+		case s.rank != m.rankOf(s) && m.sweep.idx == 0 && (s.task.idx == 0 || s.task.due > m.now):
 			return fmt.Errorf("rank %d, not %d", s.rank, m.rankOf(s))
 		}
 	}

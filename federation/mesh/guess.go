@@ -35,6 +35,9 @@ const (
 	probeWithin  = 10 * time.Second
 	probeEvery   = 6 * time.Hour
 	probeChanged = 30 * time.Second
+	// sweepAtOnce is how many swarms are told at once, or some more, that the
+	// node has become reachable.
+	sweepAtOnce = 64
 )
 
 // guesses are the dials to unverified nodes.
@@ -156,17 +159,29 @@ func (m *Mesh) Reachable(now time.Duration, announce, proven bool) {
 	if announce && !m.cfg.NoRendezvous {
 		m.at(&m.rendezvous.publish, m.now)
 	}
-	for _, b := range m.buckets {
-		for _, e := range b {
+	m.swept = 0
+	m.at(&m.sweep, m.now)
+}
+
+// sweepSome tells some of the swarms, and plans the rest, that others can find
+// this node there from now on, or no more.
+func (m *Mesh) sweepSome() {
+	for n := 0; n < sweepAtOnce && m.swept < len(m.buckets); m.swept++ {
+		for _, e := range m.buckets[m.swept] {
 			s := e.s
-			s.announced = s.announced && announce
+			s.announced = s.announced && !m.cfg.Leaf
 			switch {
 			case s.place != 0:
 				m.enqueue(s) // it has something to lose now, or no more
 			case s.searched && s.search == nil:
 				m.publishFirst(s)
 			}
+			n++
+			m.done++
 		}
+	}
+	if m.swept < len(m.buckets) {
+		m.at(&m.sweep, m.now)
 	}
 }
 

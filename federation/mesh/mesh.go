@@ -251,6 +251,7 @@ type Mesh struct {
 	unix  int64
 	out   []Action
 	tasks tasks
+	done  int // of tasksAtOnce
 	stats Stats
 
 	swarms   map[string]*swarm
@@ -293,6 +294,8 @@ type Mesh struct {
 	dials         map[uint64]*dial
 	unproven      bool // nobody has dialled us yet: search as a leaf does
 	guesses       guesses
+	sweep         task // through the buckets, after Reachable
+	swept         int  // of them
 	dialQueue     []*node
 	rendezvous    rendezvous
 	baseline      task
@@ -320,6 +323,7 @@ func New(cfg Config, now time.Duration, unix int64) *Mesh {
 		talked:   now - nameGather,
 	}
 	m.talk.run = m.tell
+	m.sweep.run = m.sweepSome
 	m.filterTokens = newBucket(filterRate, filterBurst, now)
 	m.searchTokens = newBucket(cfg.SearchRate, cfg.SearchBurst, now)
 	m.baseTokens = newBucket(10, 20, now)
@@ -335,12 +339,17 @@ func New(cfg Config, now time.Duration, unix int64) *Mesh {
 	return m
 }
 
+// tasksAtOnce is how much of what is due one Advance does: the swarms of a
+// whole tracker may be due in one instant, and inputs wait for it.
+const tasksAtOnce = 1024
+
 // Advance does what is due at now and hands out all actions since the last
-// call, appended to buf. Call it after every batch of inputs, and at Next.
+// call, appended to buf. Call it after every batch of inputs, and at Next. If
+// much is due it does part of that, and Next is at once.
 func (m *Mesh) Advance(now time.Duration, unix int64, buf []Action) []Action {
 	m.moveTo(now)
 	m.unix = unix
-	for {
+	for m.done = 0; m.done < tasksAtOnce; m.done++ {
 		t := m.tasks.due(m.now)
 		if t == nil {
 			break
@@ -356,7 +365,8 @@ func (m *Mesh) Advance(now time.Duration, unix int64, buf []Action) []Action {
 	return buf
 }
 
-// Next is when Advance has something to do even without further input.
+// Next is when Advance has something to do even without further input; it may
+// have passed already.
 func (m *Mesh) Next() time.Duration {
 	next := m.tasks.next()
 	if m.searchesReady() && len(m.searches) < m.mostSearches() {

@@ -88,3 +88,75 @@ func TestSearchesAroundMidnight(t *testing.T) {
 		}
 	}
 }
+
+// However many swarms are due in one instant, one step does a bounded part of
+// that, what is left is due at once, and each keeps its place. Guard: the bound
+// in Advance.
+func TestManySwarmsAreDueAtOnce(t *testing.T) {
+	const n = 20*tasksAtOnce + 7
+	m := New(Config{NoRendezvous: true, SearchBurst: 1e9, Rand: rand.New(rand.NewPCG(1, 2))}, 0, noon)
+	m.Advance(0, noon, nil)
+	for i := range n {
+		m.Touched(time.Second, fmt.Sprint(i), alone(1), true)
+	}
+	now, steps, searched := time.Second, 0, 0
+	for m.Next() <= now {
+		before := len(m.tasks.heap)
+		for _, a := range m.Advance(now, noon, nil) {
+			if a.Kind == ActSearch {
+				if a.InfoHash != fmt.Sprint(searched) {
+					t.Fatalf("search %d is for %s", searched, a.InfoHash)
+				}
+				searched++
+				m.SearchDone(now, a.ID, false) // which plans another one for later
+			}
+		}
+		if done := before - len(m.tasks.heap); done > tasksAtOnce {
+			t.Fatalf("%d tasks in one step", done)
+		}
+		if steps++; steps == 30 {
+			break // from here on it is one search after the other
+		}
+	}
+	if waiting := len(m.lines[classYoung].heap); steps < 21 || waiting != n-searched {
+		t.Errorf("after %d steps %d of %d wait, %d were searched for", steps, waiting, n, searched)
+	}
+	if err := m.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nor does a node that becomes reachable tell all its swarms so in one step.
+// Guards: the bound in sweepSome, and what it adds to done.
+func TestManySwarmsAreToldThatTheNodeIsReachable(t *testing.T) {
+	const n = 20 * tasksAtOnce
+	m := New(Config{NoRendezvous: true, Leaf: true, Rand: rand.New(rand.NewPCG(1, 2))}, 0, noon)
+	for i := range n {
+		ih := fmt.Sprint(i)
+		m.Touched(0, ih, SwarmState{Local: 1, Remote: 1}, true)
+		m.swarms[ih].searched = true
+		m.at(&m.swarms[ih].task, time.Hour)
+	}
+	m.Advance(0, noon, nil)
+	now, steps := time.Minute, 0
+	m.Reachable(now, true, true)
+	for ; m.tasks.next() <= now; steps++ {
+		swept, work := m.swept, len(m.lines[classSmall].heap)
+		m.Advance(now, noon, nil)
+		work = len(m.lines[classSmall].heap) + len(m.searches) - work
+		for _, b := range m.buckets[swept:m.swept] {
+			work += len(b)
+		}
+		if work > 2*tasksAtOnce {
+			t.Fatalf("%d swarms told or made to wait in one step", work)
+		}
+	}
+	for _, s := range m.swarms {
+		if s.place == 0 && s.search == nil {
+			t.Fatal("one does not know")
+		}
+	}
+	if steps < 20 {
+		t.Errorf("%d steps", steps)
+	}
+}
