@@ -35,6 +35,9 @@ func (s *standard) Open(dst, in []byte) ([]byte, error) {
 		}
 		n, err := s.conn.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
+		if n > 0 {
+			s.wire.debt = max(0, s.wire.debt-debtPerRecord-int32(n))
+		}
 		if err == errAgain || err == nil && len(s.wire.in) == 0 && len(dst) < cap(dst) {
 			break // the next Read would be for nothing
 		}
@@ -103,6 +106,10 @@ type wire struct {
 	left   int
 	header [headerLen]byte
 	have   uint8
+	// debt is own.debt, but counts a record before it is known what is in it.
+	// crypto/tls has a bound of its own for records without data, but a byte now
+	// and then gets around it; and it answers each request for new keys.
+	debt int32
 }
 
 // Read gives crypto/tls what it asks for but nothing beyond the current record:
@@ -124,6 +131,9 @@ func (w *wire) Read(p []byte) (int, error) {
 			return n, nil
 		}
 		w.have = 0
+		if w.debt += debtPerRecord; w.debt > maxDebt+debtPerRecord {
+			return 0, &net.OpError{Op: "local error", Err: alertUnexpectedMessage}
+		}
 		w.left = int(w.header[3])<<8 | int(w.header[4])
 	}
 	m := copy(p[n:], w.in[n:min(len(w.in), n+w.left)])

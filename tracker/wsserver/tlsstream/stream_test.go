@@ -192,14 +192,7 @@ func TestAgainstClient(t *testing.T) {
 // what is sealed with them, even if nobody asks for it.
 func TestStandardUpdate(t *testing.T) {
 	for _, ask := range []bool{false, true} {
-		secrets := new(takeover)
-		config := serverConfig()
-		config.KeyLogWriter = secrets
-		_, raw, stream := established(t, newServer(Config{}, config), clientConfig())
-		raw.Close()
-		p := new(peer)
-		p.write.start(suites[0], secrets.secrets[clientTraffic])
-		p.read.start(suites[0], secrets.secrets[serverTraffic])
+		stream, p := standardPeer(t)
 		if _, err := openCut(stream, p.update(1)); err != nil {
 			t.Fatal(err)
 		}
@@ -214,6 +207,52 @@ func TestStandardUpdate(t *testing.T) {
 		if got, err := openCut(stream, p.say(typeApplication, 5, 'x')); string(got) != "x" || err != nil {
 			t.Errorf("%q, %v", got, err)
 		}
+	}
+}
+
+// standardPeer is the client of a stream that crypto/tls goes on with.
+func standardPeer(t *testing.T) (Stream, *peer) {
+	t.Helper()
+	secrets := new(takeover)
+	config := serverConfig()
+	config.KeyLogWriter = secrets
+	_, raw, stream := established(t, newServer(Config{}, config), clientConfig())
+	raw.Close()
+	p := new(peer)
+	p.write.start(suites[0], secrets.secrets[clientTraffic])
+	p.read.start(suites[0], secrets.secrets[serverTraffic])
+	return stream, p
+}
+
+// TestStandardFlood: crypto/tls answers each request for new keys, whether its
+// answers are read or not, and sets no bound to how many come in a row.
+func TestStandardFlood(t *testing.T) {
+	for _, record := range []func(p *peer) []byte{
+		func(p *peer) []byte { return p.update(1) },
+		func(p *peer) []byte { return append(p.update(1), p.say(typeApplication, 0, 'x')...) },
+	} {
+		stream, p := standardPeer(t)
+		var err error
+		n, said := 0, 0
+		for ; err == nil && n < 1000; n++ {
+			_, err = stream.Open(nil, record(p))
+			said += len(stream.Control(nil))
+		}
+		if err == nil || n < 16 || n > 40 {
+			t.Errorf("%d requests, %d bytes of answers, %v", n, said, err)
+		}
+		if out := stream.Seal(nil, []byte("more")); len(out) > 0 {
+			t.Errorf("says %d bytes after the end", len(out))
+		}
+	}
+	// Those that data pays for may go on for ever.
+	stream, p := standardPeer(t)
+	for range 200 {
+		in := append(p.update(1), p.say(typeApplication, 0, make([]byte, debtPerRecord)...)...)
+		if got, err := openCut(stream, in); len(got) != debtPerRecord || err != nil {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		stream.Control(nil)
 	}
 }
 
