@@ -10,7 +10,10 @@ import (
 // bounded in size and in time, but a few addresses have thousands of
 // connections. So there is a bound on all of it, and who meets it makes the
 // oldest give way: what honest clients send arrives within moments, so the
-// oldest are of those who hold on to it.
+// oldest are of those who hold on to it. Each loop has an equal part of the
+// bound to itself, and so have the connections without a loop: were it one for
+// all, who holds on to it in one place would have the others send away clients
+// that are none of those.
 
 // holding is one connection's part of it. The zero holding is of nothing.
 type holding struct {
@@ -25,8 +28,11 @@ type holder interface{ yield() }
 // holdings are all holdings of one owner of the list, the oldest first.
 type holdings struct {
 	oldest, newest *holding
-	bytes          int64
+	bytes, limit   int64
 }
+
+// over reports whether the oldest has to give way.
+func (l *holdings) over() bool { return l.bytes > l.limit && l.oldest != nil }
 
 // hold says that h is so many bytes by now.
 func (l *holdings) hold(h *holding, by holder, bytes int) {
@@ -65,11 +71,17 @@ func (l *holdings) free(h *holding) {
 // incoming is the holdings of connections that have a goroutine each. They are
 // part of the sum in total, which loops add to as well.
 type incoming struct {
-	limit int64
 	total *atomic.Int64
 
 	mu   sync.Mutex
 	list holdings
+}
+
+// bound sets the limit of what is held from now on.
+func (in *incoming) bound(limit int64) {
+	in.mu.Lock()
+	in.list.limit = limit
+	in.mu.Unlock()
 }
 
 // hold is holdings.hold; where that makes too much, the oldest yield.
@@ -77,15 +89,13 @@ func (in *incoming) hold(h *holding, by holder, bytes int) {
 	in.mu.Lock()
 	was := in.list.bytes
 	in.list.hold(h, by, bytes)
-	sum := in.total.Add(in.list.bytes - was)
 	var yield []holder
-	for sum > in.limit && in.list.oldest != nil {
+	for in.list.over() {
 		// Its goroutine frees it in a moment.
 		yield = append(yield, in.list.oldest.owner)
-		was := in.list.bytes
 		in.list.free(in.list.oldest)
-		sum = in.total.Add(in.list.bytes - was)
 	}
+	in.total.Add(in.list.bytes - was)
 	in.mu.Unlock()
 	for _, by := range yield {
 		by.yield()

@@ -1,8 +1,10 @@
 package wsserver
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -10,7 +12,9 @@ import (
 )
 
 // unbounded is for readers that nothing but their own limit bounds.
-func unbounded() *incoming { return &incoming{limit: 1 << 40, total: new(atomic.Int64)} }
+func unbounded() *incoming {
+	return &incoming{list: holdings{limit: 1 << 40}, total: new(atomic.Int64)}
+}
 
 type fakeHolder struct{ yielded int }
 
@@ -50,7 +54,7 @@ func TestHoldings(t *testing.T) {
 
 // The oldest of those without a loop give way.
 func TestIncomingIsBounded(t *testing.T) {
-	in := &incoming{limit: 1000, total: new(atomic.Int64)}
+	in := &incoming{list: holdings{limit: 1000}, total: new(atomic.Int64)}
 	var h [5]holding
 	var by [5]fakeHolder
 	for i := range h {
@@ -103,4 +107,39 @@ func testIncompleteCrowd(t *testing.T, e engine) {
 		c.nc.Close()
 	}
 	in.until("nothing is held", func() bool { return in.srv.Stats().Held == 0 })
+}
+
+// Who holds all that the portable engine may does not make a loop send those
+// away whose messages come in several packets, nor the other way round. Clients can
+// choose: a request that is not beyond doubt is the portable engine's.
+func TestIncompleteElsewhere(t *testing.T) {
+	const total = 2 * (4<<20 + 8<<10) // room for 16 of the crowd on either side
+	odd := []string{"X!a: 1"}
+	for name, ask := range map[string]struct{ crowd, witness []string }{
+		"portable": {odd, nil}, "loop": {nil, odd},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := engine(EngineLoops).start(t, func(c *Config, _ *tracker.Config) { c.TotalIncomplete = total })
+			witness := in.dial("/", ask.witness...)
+			half := frame(fin|opText, make([]byte, 200<<10))[:100<<10]
+			var crowd []*client
+			for range 40 {
+				c := in.dial("/", ask.crowd...)
+				c.write(half)
+				crowd = append(crowd, c)
+			}
+			for _, c := range crowd[:24] {
+				c.expectClose(1013)
+			}
+			whole := frame(fin|opText, fmt.Appendf(nil, `{"action":"announce","info_hash":%q,"peer_id":%q,"x":%q}`,
+				hash, pid("w"), strings.Repeat("x", 60<<10)))
+			witness.write(whole) // more than one read takes
+			if m := witness.recvJSON(); m.Action != "announce" || m.Complete == nil {
+				t.Errorf("no reply: %+v", m)
+			}
+			for _, c := range append(crowd, witness) {
+				c.nc.Close()
+			}
+		})
+	}
 }

@@ -140,8 +140,7 @@ func (l *loop) arrived(c *loopConn, in []byte) {
 	} else {
 		l.arrivedPlain(c, in)
 	}
-	// Other loops' oldest are theirs to close, should they be the ones.
-	for l.s.held.Load()+l.dec.held.bytes-l.heldSaid > l.s.cfg.TotalIncomplete && l.dec.held.oldest != nil {
+	for l.dec.held.over() {
 		l.dec.held.oldest.owner.yield()
 	}
 }

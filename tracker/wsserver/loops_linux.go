@@ -42,9 +42,13 @@ func (s *Server) startLoops(listeners []net.Listener, running *sync.WaitGroup, e
 		return others, nil
 	}
 	var list []*loop
-	for i := range min(max(s.cfg.Loops, 1), len(ours)) {
+	n := min(max(s.cfg.Loops, 1), len(ours))
+	part := s.cfg.TotalIncomplete / int64(n+1)
+	s.incoming.bound(part)
+	for i := range n {
 		l, err := newLoop(s, i, ended)
 		if err == nil {
+			l.dec.held.limit = part
 			list = append(list, l)
 			for k := i; k < len(ours) && err == nil; k += max(s.cfg.Loops, 1) {
 				err = l.listen(ours[k])

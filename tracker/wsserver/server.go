@@ -67,7 +67,8 @@ func New(cfg Config) (*Server, error) {
 		drained: make(chan struct{}),
 	}
 	s.begun = s.cfg.Now()
-	s.incoming.limit, s.incoming.total = s.cfg.TotalIncomplete, &s.held
+	s.incoming.total = &s.held
+	s.incoming.bound(s.cfg.TotalIncomplete)
 	s.limits = limits{
 		maxConns: s.cfg.MaxConns, maxPerIP: s.cfg.MaxConnsPerIP, allowPrivate: s.cfg.AllowPrivate,
 		byIP: make(map[netip.Prefix]*ipGroup),
