@@ -83,10 +83,10 @@ type Config struct {
 	SoftBacklog, HardBacklog int
 	// TotalBacklog bounds unsent bytes over all connections (512 MiB).
 	TotalBacklog int64
-	// TotalIncomplete bounds the memory for messages and requests that have
-	// arrived in part, over all connections (256 MiB). Each loop has an
-	// equal part of it, and so have connections without one; beyond that
-	// those whose beginning is the longest ago are closed.
+	// TotalIncomplete bounds the memory for messages, requests and the
+	// loops' handshakes that have arrived in part, over all connections (256
+	// MiB). Each loop has an equal part of it, and so have connections without
+	// one; beyond that those whose beginning is the longest ago are closed.
 	TotalIncomplete int64
 
 	// HeaderTimeout is how long a request, TLS included, may take to arrive

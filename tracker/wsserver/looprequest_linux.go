@@ -21,7 +21,7 @@ type loopRequest struct {
 	header    bool                 // a PROXY header may come first
 	handshake *tlsstream.Handshake // while it is under way
 	head      *buffer              // what has arrived, if not as a whole
-	holding   holding              // of head
+	holding   holding              // of head, or of the handshake
 }
 
 // accept takes sockets in.
@@ -140,7 +140,13 @@ func (l *loop) requested(c *loopConn, in []byte) {
 			l.decode(c, rest)
 		}
 	case isTLS:
+		// What is held from now on is the handshake's.
+		head := r.head
+		r.head = nil
+		l.dec.held.free(&r.holding)
 		l.beginTLS(c, rest)
+		l.s.pool.put(head)
+		return
 	case isOthers:
 		l.handOver(c, rest)
 		return

@@ -21,9 +21,10 @@ const (
 
 // beginTLS makes a handshake of what has arrived.
 func (l *loop) beginTLS(c *loopConn, in []byte) {
+	// A proxy may have said who the client is, or does so in the request.
 	var group netip.Prefix
-	if c.group != nil {
-		group = c.group.prefix
+	if a := c.request.addr.Addr(); !l.s.trusted(a) {
+		group = l.s.limits.group(a)
 	}
 	c.request.handshake = l.s.handshakes.Begin(group, c.handshakeNews)
 	l.feedTLS(c, in)
@@ -40,6 +41,17 @@ func (l *loop) feedTLS(c *loopConn, in []byte) {
 	if h.Full() {
 		c.flags |= deaf
 		l.watch(c)
+	}
+	l.holdTLS(c)
+}
+
+// holdTLS counts what c's handshake holds of what has arrived.
+func (l *loop) holdTLS(c *loopConn) {
+	r := c.request
+	if n := r.handshake.Held(); n > 0 {
+		l.dec.held.hold(&r.holding, c, n)
+	} else {
+		l.dec.held.free(&r.holding)
 	}
 }
 
@@ -63,6 +75,7 @@ func (l *loop) shake(c *loopConn) {
 		l.watch(c)
 	}
 	done, stream, rest, info, err := r.handshake.Done()
+	l.holdTLS(c)
 	if !done {
 		return
 	}

@@ -250,3 +250,82 @@ func TestTLSChallenge(t *testing.T) {
 		}
 	})
 }
+
+// helloOf is the first record of a client.
+func helloOf(t *testing.T) []byte {
+	t.Helper()
+	a, b := net.Pipe()
+	ended := make(chan struct{})
+	go func() { tls.Client(a, &tls.Config{InsecureSkipVerify: true}).Handshake(); close(ended) }()
+	buf := make([]byte, 16<<10)
+	n, err := b.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	<-ended
+	return buf[:n]
+}
+
+// A client that begins handshakes and does not go on has so many places and no
+// more, behind a proxy that says who it is as well; the others behind the same
+// proxy have theirs.
+func TestTLSPlacesBehindProxy(t *testing.T) {
+	in := engine(EngineLoops).start(t, func(c *Config, _ *tracker.Config) {
+		c.TrustedProxies, c.ProxyProtocol = prefixes("127.0.0.0/8"), true
+		c.CertFile, c.KeyFile = writeCert(t, t.TempDir(), "one")
+	})
+	const places = 1024 / 8 // see tlsstream.Config.MaxPerGroup
+	hello := helloOf(t)
+	var all []net.Conn
+	begin := func(addr string, n int) {
+		for range n {
+			nc, err := net.Dial("tcp", in.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(nc, "PROXY TCP4 %s 198.51.100.1 40000 443\r\n%s", addr, hello)
+			all = append(all, nc)
+		}
+	}
+	begin("203.0.113.7", places+5)
+	begin("203.0.113.8", 2)
+	in.until("all have begun", func() bool {
+		s := in.srv.handshakes.Stats()
+		return s.UnderWay+s.Waiting == places+7
+	})
+	if s := in.srv.handshakes.Stats(); s.UnderWay != places+2 || s.Waiting != 5 {
+		t.Errorf("%d are under way and %d wait", s.UnderWay, s.Waiting)
+	}
+	for _, nc := range all {
+		nc.Close()
+	}
+}
+
+// What is held of handshakes is part of the bound on what has arrived in part.
+func TestTLSIncompleteCrowd(t *testing.T) {
+	const total = 1 << 20
+	in := engine(EngineLoops).start(t, func(c *Config, _ *tracker.Config) {
+		c.CertFile, c.KeyFile = writeCert(t, t.TempDir(), "one")
+		c.TotalIncomplete = total
+	})
+	part := append([]byte("\x16\x03\x01\x40\x00\x01"), make([]byte, 16_000)...)
+	var all []net.Conn
+	for range 100 {
+		nc, err := net.Dial("tcp", in.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Write(part)
+		all = append(all, nc)
+		if held := in.srv.Stats().Held; held > total {
+			t.Fatalf("%d bytes are held", held)
+		}
+	}
+	in.until("some were sent away", func() bool { return in.srv.Stats().Refused["incomplete_total"] >= 50 })
+	in.dialTLS(&tls.Config{InsecureSkipVerify: true}).Close()
+	for _, nc := range all {
+		nc.Close()
+	}
+	in.until("nothing is held", func() bool { return in.srv.Stats().Held == 0 })
+}

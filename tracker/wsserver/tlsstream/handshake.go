@@ -97,6 +97,13 @@ func (h *Handshake) Full() bool {
 	return h.full
 }
 
+// Held is how much memory there is for what was fed and has not been used yet.
+func (h *Handshake) Held() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return cap(h.in)
+}
+
 // recordAt reports whether p begins with a complete record, or with a header
 // that crypto/tls refuses without having seen the rest.
 func recordAt(p []byte) bool {
