@@ -48,6 +48,7 @@ type lookup struct {
 	cands  []candidate // in the order of preference
 	seen   map[netip.AddrPort]bool
 	asked  int
+	size   float64 // how many nodes the DHT may have; 0: unknown
 }
 
 func newLookup(target, self nodeID, allow func(netip.AddrPort) bool) *lookup {
@@ -123,24 +124,31 @@ func (l *lookup) next() (contact, bool) {
 }
 
 // closest calls f with the closest nodes that have not failed, up to 8 with
-// those whose id is unknown left out of the count.
+// those whose id is unknown left out of the count; and if these are crowded
+// around the target, with up to 8 more that are not near it.
 func (l *lookup) closest(f func(*candidate) bool) {
-	var nets [bucketSize]netip.AddrPort
-	count := 0
+	var nets [2 * bucketSize]netip.AddrPort
+	count, most, secure := 0, bucketSize, false
 	for i := range l.cands {
 		c := &l.cands[i]
 		if c.state == failed {
 			continue
 		}
 		if c.known {
-			if count == bucketSize {
+			if count == most {
 				return
 			}
-			if slices.Contains(nets[:count], c.subnet) {
+			d := distance(&l.target, &c.id)
+			if count >= bucketSize && near(l.size, d) || slices.Contains(nets[:count], c.subnet) {
 				continue
 			}
 			nets[count] = c.subnet
-			count++
+			if count++; count == 1 {
+				secure = c.secure
+			}
+			if count <= bucketSize && c.secure == secure && crowded(l.size, d, count) {
+				most = len(nets)
+			}
 		}
 		if !f(c) {
 			return

@@ -42,6 +42,7 @@ type stack struct {
 	isSettled  bool
 	lastAnswer time.Time
 	external   votes
+	estimates  estimates
 	moved      time.Time // when the id was last changed
 }
 

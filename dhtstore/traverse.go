@@ -16,6 +16,7 @@ func (s *stack) newLookup(target nodeID) *lookup {
 	s.node.mu.Lock()
 	defer s.node.mu.Unlock()
 	l := newLookup(target, s.table.self, s.named)
+	l.size = s.estimates.size()
 	for _, c := range s.table.closest(now, target, 2*bucketSize, false) {
 		l.add(c)
 	}
@@ -85,6 +86,11 @@ func (s *stack) traverse(ctx context.Context, l *lookup, m method, args krpc.Msg
 	}
 	switch {
 	case answers > 0:
+		if !stopped {
+			s.node.mu.Lock()
+			s.estimates.note(l.estimate())
+			s.node.mu.Unlock()
+		}
 		return nil
 	case errors.Is(last, ErrBusy), errors.Is(last, context.Canceled), errors.Is(last, context.DeadlineExceeded):
 		return last
