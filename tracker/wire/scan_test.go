@@ -59,7 +59,7 @@ func TestStringOffsets(t *testing.T) {
 				if got := f == FaultNone && end == len(text); got != want {
 					t.Errorf("%q: %v to %d, want %v", text, f, end, want)
 				}
-				if strings.Contains(text, `\\`) && f == FaultNone && !escapes {
+				if strings.Contains(text, `\`) && f == FaultNone && !escapes {
 					t.Errorf("%q: escapes not seen", text)
 				}
 			}

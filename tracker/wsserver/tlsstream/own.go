@@ -142,10 +142,16 @@ func (o *own) keep(dst, in []byte) (_, rest []byte) {
 		if o.err != nil {
 			return dst, in
 		}
-		o.part = o.shared.get(n)
+		o.part = o.shared.get(min(n, len(in))) // a header is only a promise
 	}
 	missing := int(binary.BigEndian.Uint16(o.header[3:])) - len(*o.part)
 	n := min(missing, len(in))
+	if len(*o.part)+n > cap(*o.part) {
+		more := o.shared.get(len(*o.part) + n)
+		*more = append(*more, *o.part...)
+		o.shared.put(o.part)
+		o.part = more
+	}
 	*o.part = append(*o.part, in[:n]...)
 	if n == missing {
 		dst = o.record(dst, o.header[:], *o.part)

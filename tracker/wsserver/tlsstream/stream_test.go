@@ -256,6 +256,29 @@ func TestStandardFlood(t *testing.T) {
 	}
 }
 
+// TestPromises: a header of a long record costs no more than what follows it.
+func TestPromises(t *testing.T) {
+	o, p := newPeer(t, suites[0])
+	long := p.say(typeApplication, 0, make([]byte, maxPlain)...)
+	var got []byte
+	at := 0
+	for _, part := range []struct{ bytes, kept int }{
+		{headerLen, smallPart}, {1, smallPart}, {smallPart - 1, smallPart}, {1, headerLen + maxPayload},
+	} {
+		var err error
+		if got, err = o.Open(got, long[at:at+part.bytes]); err != nil {
+			t.Fatal(err)
+		}
+		if at += part.bytes; cap(*o.part) != part.kept {
+			t.Errorf("%d bytes are kept for %d", cap(*o.part), at)
+		}
+	}
+	got, err := o.Open(got, append(long[at:], p.say(typeApplication, 0, 'x')...))
+	if err != nil || len(got) != maxPlain+1 || got[maxPlain] != 'x' {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
 // TestKept: what a stream keeps between records does not grow with them.
 func TestKept(t *testing.T) {
 	c, raw, stream := established(t, newServer(Config{}, serverConfig()), clientConfig())
