@@ -39,8 +39,9 @@ func newCandidate(c contact, known bool) candidate {
 //
 // Nodes whose id fits their address (BEP 42) come before others, because an
 // id near the target can be chosen but an address has to be owned; and of
-// one /24 or /48 only one counts among the closest. Readers and writers use the same
-// order, so that they meet.
+// one /24 or /48 only one counts among the closest. If those are crowded around
+// the target, some that are not near it count as well (density.go). Readers and
+// writers use the same order, so that they meet.
 type lookup struct {
 	target nodeID
 	self   nodeID
