@@ -17,6 +17,7 @@ import (
 	"github.com/draeder/peerservers/federation/nodeaddr"
 	"github.com/draeder/peerservers/federation/nodelist"
 	"github.com/draeder/peerservers/federation/record"
+	"github.com/draeder/peerservers/federation/registry"
 	"github.com/draeder/peerservers/tracker"
 	"github.com/draeder/peerservers/tracker/wire"
 )
@@ -83,6 +84,8 @@ type Config struct {
 	Limits wire.Limits
 	// Store is kept up to date; nil: nothing is remembered.
 	Store Store
+	// Registry bounds what is kept of what other nodes register with this one.
+	Registry registry.Limits
 	// Quota bounds what one link may send.
 	Quota Quota
 	// MaxHandshakes is how many accepted links may be unproven at a time (128),

@@ -125,7 +125,7 @@ func (f *Federation) verify(s record.Signed) (record.Record, error) {
 }
 
 func meshRecord(r record.Record, seq int64) mesh.Record {
-	return mesh.Record{Key: mesh.Key(r.Key), URLs: r.URLs, Seq: seq, Expires: r.Expires, Unverified: r.Caps&record.CapUnverified != 0}
+	return mesh.Record{Key: mesh.Key(r.Key), URLs: r.URLs, Seq: seq, Expires: r.Expires, Unverified: r.Caps&record.CapUnverified != 0, Registers: r.Caps&record.CapRegister != 0}
 }
 
 func signedOf(item Item) (record.Signed, error) {

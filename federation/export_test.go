@@ -4,6 +4,7 @@ import (
 	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/federation/mesh"
 	"github.com/draeder/peerservers/federation/nodeaddr"
+	"github.com/draeder/peerservers/federation/record"
 )
 
 // DialNow dials u whatever mesh thinks of it, and returns once the link is up
@@ -41,6 +42,24 @@ func (f *Federation) Known() int {
 }
 
 const MaxKnown = maxKnown
+
+// Learn gives f a record.
+func (f *Federation) Learn(s record.Signed) error { return f.learn(s) }
+
+// SendRegister registers names with a linked node, and asks it.
+func (f *Federation) SendRegister(key mesh.Key, say, ask []uint64) {
+	f.mu.Lock()
+	p := f.peers[key]
+	f.mu.Unlock()
+	p.sendRegister(say, ask)
+}
+
+// Registered notes with f that a node registered these names.
+func (f *Federation) Registered(key mesh.Key, names ...uint64) {
+	f.registry.mu.Lock()
+	defer f.registry.mu.Unlock()
+	f.registry.store.Register(f.now(), key, "", names)
+}
 
 // Gather is for how long a link's frames may wait for each other.
 const Gather = gather

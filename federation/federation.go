@@ -40,14 +40,15 @@ type Federation struct {
 	fresh  chan struct{} // the store is to be written
 	stats  counters
 
-	workMu  sync.Mutex
-	closed  bool
-	work    sync.WaitGroup
-	randMu  sync.Mutex
-	rand    *rand.Rand
-	accepts acceptances
-	strays  strays
-	entropy func() handshake.Entropy // of each handshake; tests replay theirs
+	workMu   sync.Mutex
+	closed   bool
+	work     sync.WaitGroup
+	randMu   sync.Mutex
+	rand     *rand.Rand
+	accepts  acceptances
+	registry registrations
+	strays   strays
+	entropy  func() handshake.Entropy // of each handshake; tests replay theirs
 
 	place   atomic.Pointer[Place]
 	locator locator
@@ -81,6 +82,7 @@ func New(cfg Config) (*Federation, error) {
 		known: newNodeBook(), entropy: entropy,
 	}
 	f.accepts.init()
+	f.registry.init(cfg.Registry, rand.New(rand.NewPCG(cfg.Rand.Uint64(), cfg.Rand.Uint64())))
 	f.strays.init(f.now())
 	f.maxShared = cfg.Mesh.MaxSwarmsPerNode
 	if f.maxShared <= 0 {
@@ -240,6 +242,10 @@ func (f *Federation) perform(a mesh.Action) {
 	case mesh.ActNames:
 		if p != nil {
 			p.sendNames(a.Names)
+		}
+	case mesh.ActRegister:
+		if p != nil {
+			p.sendRegister(a.Say, a.Ask)
 		}
 	case mesh.ActPopulation:
 		f.cfg.Tracker.Population([]byte(a.InfoHash), a.Count)

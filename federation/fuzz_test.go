@@ -20,6 +20,7 @@ import (
 	"github.com/draeder/peerservers/federation/filter"
 	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/handshake"
+	"github.com/draeder/peerservers/federation/mesh"
 	"github.com/draeder/peerservers/tracker"
 	"github.com/draeder/peerservers/tracker/wire"
 )
@@ -76,6 +77,11 @@ func FuzzLinkFrames(f *testing.F) {
 	empty := frame.AppendFilter(nil, &frame.Filter{Generation: 2, From: 5, To: 5, Data: part[:2]})
 	seed(census, whole, empty, census, whole)
 	seed(frame.AppendNames(nil, []uint64{name, 1, name}), join, offer, frame.AppendLeave(nil, []byte("swarm"), false), frame.AppendNames(nil, []uint64{name}))
+	seed(frame.AppendRegister(nil, []uint64{1, 2, name}, []uint64{2, name}), frame.AppendRegister(nil, nil, []uint64{1}), frame.AppendRegister(nil, []uint64{1}, nil))
+	seed(records, frame.AppendTold(nil, &frame.Told{
+		Records: []frame.Record{{Key: make([]byte, 32), Seq: 1, Signature: make([]byte, 64), Value: []byte("de")}},
+		Found:   []frame.Found{{Name: 1, Nodes: []byte{0, 1, 0}}, {Name: name, Nodes: []byte{0}}},
+	}), frame.AppendTold(nil, &frame.Told{}))
 	seed([]byte{0xfa, 0x07, 1, 1}, nil, bytes.Repeat([]byte{0xff}, 40))
 
 	f.Fuzz(func(t *testing.T, script []byte) {
@@ -86,7 +92,7 @@ func FuzzLinkFrames(f *testing.F) {
 		}
 		s := tr.Open(strict{t}, tracker.Client{})
 		s.Handle([]byte(`{"action":"announce","info_hash":"swarm","peer_id":"client","numwant":1,"offers":[{"offer_id":"o","offer":{"type":"offer","sdp":"s"}}]}`))
-		fed, err := New(Config{Key: ed25519.NewKeyFromSeed(make([]byte, 32)), Network: network, Tracker: tr, Watcher: watch, NoRendezvous: true, Dialer: nobody{}})
+		fed, err := New(Config{Key: ed25519.NewKeyFromSeed(make([]byte, 32)), Network: network, Tracker: tr, Watcher: watch, Dialer: nobody{}, Mesh: mesh.Config{RegistryFrom: 1, RegistryAfter: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -204,6 +204,10 @@ func (l *link) take(msg []byte, limits *frame.Limits) (done bool, err error) {
 		ok = l.onNames(&l.in.Names)
 	case frame.KindSeen:
 		ok = l.onSeen(&l.in.Seen)
+	case frame.KindRegister:
+		ok = l.onRegister(&l.in.Register)
+	case frame.KindTold:
+		ok = l.onTold(&l.in.Told)
 	case frame.KindBye:
 		l.f.log.Debug("link: bye", "key", l.peer.name, "code", l.in.Bye.Code.String())
 		if l.in.Bye.Code == frame.CodeDuplicate {

@@ -57,6 +57,9 @@ type meter struct {
 	// nothing. Beyond these they are ignored, and are no fault: the sender does
 	// not know what we have.
 	named, compared rate
+	// Names that were registered or asked for, records that we told of, and that
+	// we were told.
+	registered, told, toldOf rate
 
 	max     int // strikes within a minute
 	strikes int
@@ -76,6 +79,10 @@ func newMeter(q Quota, now time.Duration) meter {
 
 		named:    newRate(lookedPerName*q.Names, q.BurstSeconds, now),
 		compared: newRate(1<<16, 64, now),
+
+		registered: newRate(100, 82, now),
+		told:       newRate(4, 64, now),
+		toldOf:     newRate(8, 64, now),
 
 		max: q.Strikes,
 	}

@@ -223,7 +223,7 @@ func limitExamples(t *testing.T) (all []docExample) {
 	names := map[string]string{
 		"MaxFrame": "frame", "MaxID": "info hash, peer id", "MaxOfferID": "offer id", "MaxPayload": "payload", "MaxOffers": "offers in a frame",
 		"MaxTags": "tags in a join", "MaxRecords": "records in a frame", "MaxRecord": "record value", "MaxVersions": "versions in a hello", "MaxURL": "url",
-		"MaxFilter": "data of a filter's part", "MaxNames": "names in a frame",
+		"MaxFilter": "data of a filter's part", "MaxNames": "names in a frame", "MaxFound": "nodes told of for one name",
 	}
 	v := reflect.ValueOf(frame.DefaultLimits())
 	if got := frame.DefaultLimits().MaxFilter; got != filter.MaxBytes {
@@ -324,7 +324,7 @@ func TestProtocolDocument(t *testing.T) {
 	blocks := 0
 	for name, all := range map[string][]docExample{
 		"network": networkExamples(t), "targets": targetExamples(t), "record": recordExamples(t), "handshake": handshakeExamples(t), "tags": tagExamples(t), "swarms": swarmExamples(t),
-		"seen": seenExamples(),
+		"seen": seenExamples(), "registry": registryExamples(t),
 	} {
 		want[name] = "```vectors\n" + docBlock(all) + "\n```\n"
 		blocks++

@@ -327,7 +327,11 @@ func TestRecordLink(t *testing.T) {
 				defer mu.Unlock()
 				r.said = append(r.said, said{time.Since(s.begin), by, slices.Clone(b)})
 			})
-			s.give(more, func() { s.nodes[dialler].fed.DialNow(s.nodes[acceptor].cfg.URLs[0]) })
+			s.give(more, func() {
+				s.nodes[dialler].fed.DialNow(s.nodes[acceptor].cfg.URLs[0])
+				time.Sleep(time.Second)
+				s.askForAbsent() // now: other dials come after that of the link
+			})
 			for _, side := range []int{dialler, acceptor} {
 				s.faultless(s.nodes[side])
 				r.seen = append(r.seen, s.seen(side)...)

@@ -186,6 +186,9 @@ func (f *Federation) renewRecord(p *Place) record.Signed {
 	case f.cfg.Pin != nil:
 		r.Pin, r.Pinned = *f.cfg.Pin, true
 	}
+	if f.keepsRegistrations() && p.State != reach.Leaf {
+		r.Caps |= record.CapRegister
+	}
 	if p.State == reach.Unverified {
 		r.Caps |= record.CapUnverified
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/federation/mesh"
 	"github.com/draeder/peerservers/federation/record"
+	"github.com/draeder/peerservers/federation/registry"
 )
 
 // counters are what this package counts; mesh counts the rest.
@@ -62,6 +63,16 @@ type Stats struct {
 	Counts                       mesh.Counts
 	Dialled, Accepted, Shared    int // nodes with a link now, by who dialled, and swarms shared with them in all
 	MeshDropped, MeshDialOutcome map[string]uint64
+	Registry                     RegistryStats
+}
+
+// RegistryStats are of what other nodes register with this one (package
+// registry); what it registers with others is in Mesh.
+type RegistryStats struct {
+	Held  int    // registrations that are kept now
+	Names uint64 // that came, repeated ones included
+	Asked uint64 // names
+	Told  uint64 // records that were sent in answer
 }
 
 // Stats returns the counters by now.
@@ -108,6 +119,16 @@ func (f *Federation) Stats() Stats {
 		p.mu.Unlock()
 	}
 	f.mu.Unlock()
+	r := &f.registry
+	s.Registry = RegistryStats{Names: r.names.Load(), Asked: r.asked.Load(), Told: r.told.Load()}
+	s.MeshDropped["untold"] = r.untold.Load()
+	r.mu.Lock()
+	s.Registry.Held = r.store.Len()
+	dropped := r.store.Dropped()
+	r.mu.Unlock()
+	for i, n := range dropped {
+		s.MeshDropped[registry.Drop(i).String()] = n
+	}
 	for i, n := range s.Mesh.Dropped {
 		s.MeshDropped[mesh.Drop(i).String()] = n
 	}

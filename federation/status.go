@@ -28,10 +28,14 @@ type Status struct {
 	Age   float64  `json:"age"`
 	// Known is how many nodes there are records of; Swarms and Hungry how many
 	// swarms are here, and without a peer elsewhere.
-	Known  int          `json:"known"`
-	Swarms int          `json:"swarms"`
-	Hungry int          `json:"hungry"`
-	Links  []LinkStatus `json:"links"`
+	Known  int `json:"known"`
+	Swarms int `json:"swarms"`
+	Hungry int `json:"hungry"`
+	// Responsible is how many nodes swarms are registered with (0 in a small
+	// network), and Registrations how many of others this one keeps.
+	Responsible   int          `json:"responsible"`
+	Registrations int          `json:"registrations"`
+	Links         []LinkStatus `json:"links"`
 	// Barred are the keys and address prefixes that are left alone because they
 	// broke the rules, and for how much longer.
 	Barred []BarStatus `json:"barred"`
@@ -136,6 +140,7 @@ func (f *Federation) Status() Status {
 		State: place.State.String(), Leaf: place.State == reach.Leaf, Why: place.Why,
 		URLs: urlStrings(place.URLs), Age: f.now().Seconds(),
 		Known: stats.Counts.Nodes, Swarms: stats.Counts.Swarms, Hungry: stats.Counts.Hungry,
+		Responsible: stats.Counts.Responsible, Registrations: stats.Registry.Held,
 		Links: []LinkStatus{}, Barred: []BarStatus{}, // in JSON a list, not null
 		Dropped: happened(stats.MeshDropped), Handshakes: happened(stats.HandshakeFaults),
 		Records: happened(stats.RecordFaults), Strikes: happened(stats.Strikes),

@@ -50,19 +50,20 @@ var mayImport = map[string][]string{
 	"federation/handshake": {"federation/nodeaddr", "federation/nodekey", "federation/frame"},
 	"federation/filter":    {},
 	"federation/reach":     {"federation/nodeaddr"},
-	"federation/mesh":      {"federation/nodeaddr", "federation/derive", "federation/filter", "federation/record", "tracker/wire"},
+	"federation/registry":  {"federation/filter"},
+	"federation/mesh":      {"federation/nodeaddr", "federation/derive", "federation/filter", "federation/record", "federation/registry", "tracker/wire"},
 	"federation": {
 		"tracker", "tracker/swarm", "tracker/wire",
 		"federation/nodeaddr", "federation/derive", "federation/identity", "federation/frame",
 		"federation/record", "federation/dialguard", "federation/handshake", "federation/filter", "federation/mesh",
 		"federation/nodelist",
-		"federation/reach",
+		"federation/reach", "federation/registry",
 	},
 
 	// For tests and scripts/sim.
 	"federation/sim": {
 		"tracker", "tracker/swarm", "tracker/wire",
-		"federation/nodeaddr", "federation/derive", "federation/filter", "federation/frame", "federation/record", "federation/mesh",
+		"federation/nodeaddr", "federation/derive", "federation/filter", "federation/frame", "federation/record", "federation/registry", "federation/mesh",
 	},
 	// For its own tests: it runs the product's binary, and knows none of it.
 	"federation/nettest": {},
@@ -74,7 +75,7 @@ var mayImport = map[string][]string{
 var pure = []string{
 	"tracker/wire", "tracker/swarm",
 	"federation/frame", "federation/filter", "federation/mesh", "federation/handshake", "federation/record", "federation/derive", "federation/nodeaddr", "federation/nodekey",
-	"federation/reach",
+	"federation/reach", "federation/registry",
 }
 
 // impure is what they must not import; package time is for durations there.

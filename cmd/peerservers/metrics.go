@@ -224,6 +224,18 @@ func (c *collector) addFederation() {
 		return float64(s.federation.Shared)
 	})
 	c.gauge("hungry_swarms", "Swarms without a peer elsewhere.", func(s *snapshot) float64 { return c.mesh(s).hungry })
+	c.gauge("registrations", "Swarms that other nodes registered with this one.", func(s *snapshot) float64 {
+		if s.federation == nil {
+			return 0
+		}
+		return float64(s.federation.Registry.Held)
+	})
+	c.gauge("responsible_nodes", "Nodes that this one registers swarms with; 0 in a small network.", func(s *snapshot) float64 {
+		if s.federation == nil {
+			return 0
+		}
+		return float64(s.federation.Counts.Responsible)
+	})
 	fed := func(name, help, label string, split func(*federation.Stats, func(string, float64))) {
 		c.counters(name, help, label, func(s *snapshot, yield func(string, float64)) {
 			if s.federation != nil {
@@ -244,6 +256,8 @@ func (c *collector) addFederation() {
 			{"dial", f.Mesh.Dials}, {"guess_dialled", f.Mesh.Guesses}, {"guess_probed", f.Mesh.Probes}, {"join", f.Mesh.Joins}, {"leave", f.Mesh.Leaves}, {"rendezvous", f.Mesh.Rendezvous},
 			{"search_failed", f.Mesh.SearchesFailed}, {"self", f.Mesh.Self}, {"node_barred", f.Mesh.Barred},
 			{"filter", f.Mesh.Filters}, {"filter_hit", f.Mesh.Hits}, {"swarm_named", f.Mesh.Names}, {"name_known", f.Mesh.Named},
+			{"registered", f.Mesh.Registered}, {"registry_asked", f.Mesh.Asked}, {"registry_hint", f.Mesh.Told},
+			{"registration_received", f.Registry.Names}, {"registry_question", f.Registry.Asked}, {"registry_told", f.Registry.Told},
 		} {
 			yield(e.name, float64(e.count))
 		}

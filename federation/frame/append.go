@@ -40,6 +40,10 @@ func Append(dst []byte, f *Frame) []byte {
 		return AppendNames(dst, f.Names.Names)
 	case KindSeen:
 		return AppendSeen(dst, f.Seen.Address)
+	case KindRegister:
+		return AppendRegister(dst, f.Register.Names, f.Register.Asked)
+	case KindTold:
+		return AppendTold(dst, &f.Told)
 	}
 	return dst
 }
@@ -116,7 +120,7 @@ func AppendSeen(dst []byte, address []byte) []byte {
 	return appendBytes(header(dst, KindSeen, sizeBytes(address)), 1, address)
 }
 
-// Every field number of the schema is below 16, hence every tag one byte.
+// Every field number inside a message is below 16, hence every tag one byte.
 const tagSize = 1
 
 func header(dst []byte, k Kind, size int) []byte {
@@ -230,6 +234,20 @@ func appendTags(dst []byte, num protowire.Number, v []uint64) []byte {
 		dst = binary.LittleEndian.AppendUint64(dst, x)
 	}
 	return dst
+}
+
+func sizeFixed(v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return tagSize + 8
+}
+
+func appendFixed(dst []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return dst
+	}
+	return protowire.AppendFixed64(protowire.AppendTag(dst, num, protowire.Fixed64Type), v)
 }
 
 func (m *Join) size() int {

@@ -61,6 +61,10 @@ func (f *Frame) message(b []byte, l *Limits) Fault {
 		return f.Names.decode(b, l)
 	case KindSeen:
 		return f.Seen.decode(b)
+	case KindRegister:
+		return f.Register.decode(b, l)
+	case KindTold:
+		return f.Told.decode(b, l)
 	default:
 		return f.Bye.decode(b)
 	}

@@ -34,16 +34,18 @@ const (
 	KindFilter
 	KindNames
 	KindSeen
+	KindRegister
+	KindTold
 )
 
 // Kinds is how many kinds there are, for arrays of counters.
-const Kinds = int(KindSeen) + 1
+const Kinds = int(KindTold) + 1
 
 // String is a fixed label, fit for a metric.
 func (k Kind) String() string {
 	names := [Kinds]string{
 		"unknown", "hello", "hello_reply", "proof", "join", "leave", "offers", "answer", "refused", "records", "bye",
-		"census", "filter", "names", "seen",
+		"census", "filter", "names", "seen", "register", "told",
 	}
 	if int(k) >= Kinds {
 		k = KindUnknown
@@ -69,6 +71,8 @@ type Frame struct {
 	Filter     Filter
 	Names      Names
 	Seen       Seen
+	Register   Register
+	Told       Told
 }
 
 // Hello opens the handshake; the dialler sends it.
@@ -228,6 +232,24 @@ type Seen struct {
 	Address []byte // 4 bytes, or 16
 }
 
+// Register tells a responsible node of swarms of the sender, and asks for others
+// that have them.
+type Register struct {
+	Names, Asked []uint64
+}
+
+// Told answers a Register.
+type Told struct {
+	Records []Record
+	Found   []Found
+}
+
+// Found says which nodes registered a name.
+type Found struct {
+	Name  uint64
+	Nodes []byte // places in Told.Records
+}
+
 // Limits bound what Decode accepts, in bytes or in elements.
 type Limits struct {
 	// MaxFrame is the largest frame (1.5 MiB: MaxOffers full offers).
@@ -254,6 +276,8 @@ type Limits struct {
 	MaxFilter int
 	// MaxNames is how many swarms one frame may name (512).
 	MaxNames int
+	// MaxFound is how many nodes may be told of for one name (8).
+	MaxFound int
 }
 
 // DefaultLimits are the limits of PROTOCOL.md, which every node must accept.
@@ -261,7 +285,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		MaxFrame: 3 << 19, MaxID: 256, MaxOfferID: 256, MaxPayload: 64 << 10, MaxOffers: 20,
 		MaxTags: 64, MaxRecords: 32, MaxRecord: 1000, MaxVersions: 16, MaxURL: 255,
-		MaxFilter: 21_636, MaxNames: 512,
+		MaxFilter: 21_636, MaxNames: 512, MaxFound: 8,
 	}
 }
 

@@ -67,6 +67,12 @@ func TestLimits(t *testing.T) {
 		{"filter part", message(12, field(4, of(21_636))), message(12, field(4, of(21_637))), frame.FaultFilter},
 		{"names", message(13, field(1, of(4096))), message(13, field(1, of(4104))), frame.FaultNames},
 		{"seen", message(14, field(1, of(16))), message(14, field(1, of(17))), frame.FaultAddress},
+		{"registered", message(15, field(1, of(2048)), field(2, of(2048))), message(15, field(1, of(2048)), field(2, of(2056))), frame.FaultNames},
+		{"registered, the other way", message(15, field(2, of(4096))), message(15, field(2, of(4096)), field(1, of(8))), frame.FaultNames},
+		{"records told", message(16, repeat(32, field(1, nil))), message(16, repeat(33, field(1, nil))), frame.FaultRecords},
+		{"record told", message(16, field(1, field(4, of(1000)))), message(16, field(1, field(4, of(1001)))), frame.FaultRecords},
+		{"names told", message(16, repeat(512, field(2, nil))), message(16, repeat(513, field(2, nil))), frame.FaultNames},
+		{"nodes told", message(16, field(2, field(2, of(8)))), message(16, field(2, field(2, of(9)))), frame.FaultNames},
 		{"names cut", message(13, field(1, of(8))), message(13, field(1, of(9))), frame.FaultMalformed},
 		{"frame", field(99, of(l.MaxFrame-5)), field(99, of(l.MaxFrame)), frame.FaultFrame},
 		{"messages", message(10), append(message(10), message(5)...), frame.FaultTwoMessages},
@@ -124,7 +130,7 @@ func TestLaterFieldsAreSkipped(t *testing.T) {
 }
 
 func TestLaterMessagesAreIgnored(t *testing.T) {
-	for _, b := range [][]byte{nil, message(15, []byte("later")), field(4000, nil), number(4, 1)} {
+	for _, b := range [][]byte{nil, message(17, []byte("later")), field(4000, nil), number(4, 1)} {
 		f := frame.Frame{Kind: frame.KindBye}
 		if err := f.Decode(b, frame.DefaultLimits()); err != nil || f.Kind != frame.KindUnknown {
 			t.Errorf("%x: %v, %v", b, f.Kind, err)
@@ -229,9 +235,17 @@ func golden() map[string]*frame.Frame {
 		"bye":    {Kind: frame.KindBye, Bye: frame.Bye{Code: frame.CodeDuplicate}},
 		"census": {Kind: frame.KindCensus, Census: frame.Census{Swarms: 1_000_000}},
 		// Three swarms: package filter's TestEncoding has this set.
-		"filter": {Kind: frame.KindFilter, Filter: frame.Filter{Generation: 1, From: 1000, To: 1024, Data: []byte{1, 3, 0x00, 0x51, 0xfc, 0x40}}},
-		"names":  {Kind: frame.KindNames, Names: frame.Names{Names: []uint64{0x0123456789abcdef, 1<<64 - 1}}},
-		"seen":   {Kind: frame.KindSeen, Seen: frame.Seen{Address: []byte{203, 0, 113, 7}}},
+		"filter":   {Kind: frame.KindFilter, Filter: frame.Filter{Generation: 1, From: 1000, To: 1024, Data: []byte{1, 3, 0x00, 0x51, 0xfc, 0x40}}},
+		"names":    {Kind: frame.KindNames, Names: frame.Names{Names: []uint64{0x0123456789abcdef, 1<<64 - 1}}},
+		"seen":     {Kind: frame.KindSeen, Seen: frame.Seen{Address: []byte{203, 0, 113, 7}}},
+		"register": {Kind: frame.KindRegister, Register: frame.Register{Names: []uint64{0x0123456789abcdef, 5}, Asked: []uint64{1<<64 - 1}}},
+		"told": {Kind: frame.KindTold, Told: frame.Told{
+			Records: []frame.Record{
+				{Key: of(32, 0), Seq: 1795305600, Signature: of(64, 32), Value: []byte("d1:ei1795316400ee")},
+				{Key: of(32, 1), Seq: 1, Signature: of(64, 33), Value: []byte("de")},
+			},
+			Found: []frame.Found{{Name: 0x0123456789abcdef, Nodes: []byte{0, 1}}, {Name: 5, Nodes: []byte{1}}},
+		}},
 	}
 }
 

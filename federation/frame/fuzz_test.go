@@ -37,7 +37,8 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if len(first.Offers.Offers) > l.MaxOffers || len(first.Records.Records) > l.MaxRecords ||
-			len(first.Join.CompleteTags)+len(first.Join.IncompleteTags) > l.MaxTags || len(first.Hello.Versions) > l.MaxVersions {
+			len(first.Join.CompleteTags)+len(first.Join.IncompleteTags) > l.MaxTags || len(first.Hello.Versions) > l.MaxVersions ||
+			len(first.Register.Names)+len(first.Register.Asked) > l.MaxNames || len(first.Told.Records) > l.MaxRecords || len(first.Told.Found) > l.MaxNames {
 			t.Fatal("over a bound")
 		}
 		once := frame.Append(nil, &first)

@@ -66,6 +66,13 @@ func (r *reader) varint(old uint64) uint64 {
 	return r.u
 }
 
+func (r *reader) fixed64(old uint64) uint64 {
+	if r.typ != protowire.Fixed64Type {
+		return old
+	}
+	return r.u
+}
+
 // versions appends a repeated uint32, packed or not.
 func (r *reader) versions(to []uint32, max int) []uint32 {
 	switch r.typ {

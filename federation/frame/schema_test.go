@@ -275,6 +275,15 @@ func randomFrame(rnd *rand.Rand) *frame.Frame {
 		f.Names.Names = tags(512)
 	case frame.KindSeen:
 		f.Seen.Address = blob(16)
+	case frame.KindRegister:
+		f.Register = frame.Register{Names: tags(256), Asked: tags(256)}
+	case frame.KindTold:
+		for range rnd.IntN(33) {
+			f.Told.Records = append(f.Told.Records, frame.Record{Key: blob(64), Seq: int64(number()), Signature: blob(64), Value: blob(500)})
+		}
+		for range rnd.IntN(60) {
+			f.Told.Found = append(f.Told.Found, frame.Found{Name: number(), Nodes: blob(8)})
+		}
 	}
 	return f
 }

@@ -26,7 +26,13 @@ const (
 // approach tells a linked node of a swarm that a search named it for.
 func (m *Mesh) approach(sh *share) {
 	n := sh.node
+	if sh.hinted && sh.task.idx == 0 {
+		m.at(&sh.task, m.now+hintTrial)
+	}
 	if !n.speaks {
+		if sh.hinted {
+			return // it is named once n has shown that it understands names
+		}
 		sh.dirty = true
 		m.at(&sh.task, max(m.now, sh.free, n.upSince+plainAfter))
 		return
@@ -55,6 +61,9 @@ func (m *Mesh) mayJoin(sh *share) bool {
 		return false
 	}
 	sh.dirty = false
+	if sh.hinted {
+		return false
+	}
 	p := m.plainOf(sh.group)
 	if p == nil || n.plain.when(m.now, 1) > m.now || p.when(m.now, 1) > m.now {
 		m.stats.Dropped[DropPlain]++

@@ -52,6 +52,9 @@ func (m *Mesh) Misbehaved(now time.Duration, key Key, prefix string) {
 		}
 	}
 	b.until = m.now + barFor(b.times)
+	if n := m.nodes[key]; n != nil {
+		m.unweigh(n)
+	}
 }
 
 // barFor is how long a bar lasts that is the n-th.

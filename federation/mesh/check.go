@@ -65,6 +65,9 @@ func (m *Mesh) Check() error {
 	if err := m.checkTalk(); err != nil {
 		return err
 	}
+	if err := m.checkDuties(); err != nil {
+		return err
+	}
 	for i, t := range m.tasks.heap {
 		if t.idx != i+1 || i > 0 && m.tasks.less(t, m.tasks.heap[(i-1)/2]) {
 			return errors.New("task heap out of order")
@@ -220,6 +223,43 @@ func (m *Mesh) checkTalk() error {
 	}
 	if found != len(m.swarms) || speakers != m.speakers || len(m.news) > maxNews {
 		return fmt.Errorf("%d of %d swarms in buckets, %d of %d speakers, %d news", found, len(m.swarms), speakers, m.speakers, len(m.news))
+	}
+	return nil
+}
+
+// checkDuties looks at who is responsible for what.
+func (m *Mesh) checkDuties() error {
+	r, duties := &m.reg, 0
+	for _, n := range m.list {
+		if d := n.duty; d != nil {
+			duties++
+			switch {
+			case d.buckets == 0 || d.todo&^d.buckets != 0 || d.again.idx == 0:
+				return errors.New("duty without buckets, or not repeated")
+			case len(d.fresh) > maxFresh || len(d.awaited[0]) > maxAwaited || len(d.awaited[1]) > maxAwaited:
+				return fmt.Errorf("%d swarms for a responsible node, %d answers awaited", len(d.fresh), len(d.awaited[0]))
+			case d.busy() && d.say.idx == 0 && !n.errand && n.dial == nil && !n.queued && !n.closing:
+				return errors.New("swarms that a responsible node is never told of")
+			case !r.ring.Has(n.key, n.ringGroup()):
+				return errors.New("responsible, and not counted in")
+			}
+		} else if n.errand {
+			return errors.New("errand to a node that is not responsible")
+		}
+	}
+	for b, set := range r.assigned {
+		for i, n := range set {
+			switch {
+			case n == nil:
+			case m.nodes[n.key] != n || n.duty == nil || n.duty.buckets>>b&1 == 0:
+				return fmt.Errorf("bucket %d is with a node that knows nothing of it", b)
+			case set[(i+1)%len(set)] == n:
+				return fmt.Errorf("bucket %d is with a node twice", b)
+			}
+		}
+	}
+	if duties != r.duties || len(r.queue) > maxEnlisted || len(r.queue) > 0 && r.enlist.idx == 0 || r.dirty != 0 && r.assign.idx == 0 {
+		return fmt.Errorf("%d duties, counted %d, %d swarms enlisted", duties, r.duties, len(r.queue))
 	}
 	return nil
 }

@@ -32,6 +32,10 @@ func (m *Mesh) joinsKept(c joinClass) float64 {
 
 // update sends the join that sh wants, or makes it wait for its turn.
 func (m *Mesh) update(sh *share) {
+	if sh.hinted {
+		m.endHint(sh)
+		return
+	}
 	n, c := sh.node, sh.class()
 	if !sh.dirty || !n.up || sh.queued || !m.mayJoin(sh) {
 		return
@@ -56,6 +60,7 @@ func (m *Mesh) sendJoin(sh *share) {
 	n.joins.take(m.now, 1)
 	sh.dirty, sh.joined, sh.named, sh.known, sh.free = false, true, false, true, m.now+updatePause
 	m.stats.Joins++
+	n.briefly = false
 	m.cancel(&n.idle)
 	m.emit(Action{Kind: ActJoin, Key: n.key, InfoHash: sh.swarm.infoHash})
 }

@@ -17,11 +17,12 @@ func (m *Mesh) LinkUp(now time.Duration, key Key, l Link) {
 	n.dialled = l.Dialled
 	n.group, n.groupLimit = m.group(l.From)
 	if n.up {
+		m.weigh(n)
 		return
 	}
 	n.firstSeen = m.now - l.Age
 	out, room := m.linkRoom(n)
-	n.up, n.upSince, n.fails = true, m.now, 0
+	n.up, n.upSince, n.fails, n.errand = true, m.now, 0, false
 	m.links++
 	m.cancel(&n.task)
 	if !room {
@@ -34,6 +35,11 @@ func (m *Mesh) LinkUp(now time.Duration, key Key, l Link) {
 		m.close(out, CloseFull)
 	}
 	m.considerProbe(n)
+	n.briefly = l.Dialled && n.dial != nil && !n.base && n.onlyHints()
+	m.weigh(n)
+	if n.duty.busy() {
+		m.at(&n.duty.say, m.now+namePause) // our record is sent first
+	}
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
 	m.sayCensus(n)
 	m.idle(n)
@@ -64,6 +70,7 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 	n.free = m.now + m.jitter(time.Second, 0.5)
 	if m.now-n.upSince < briefLink {
 		n.brief++
+		n.failed = m.now
 		n.free = m.now + m.backoff(n.brief)
 	} else {
 		n.brief = 0
@@ -73,7 +80,7 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 		sh, s := n.shares[i], n.shares[i].swarm
 		sh.joined, sh.dirty, sh.naming = false, false, false
 		m.cancel(&sh.task)
-		if sh.until <= m.now {
+		if sh.until <= m.now || sh.hinted && n.brief == 0 { // it had its chance
 			m.dropShare(sh)
 			lost = append(lost, s)
 		}
@@ -82,6 +89,11 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 		m.settle(s)
 	}
 	m.unreached(n)
+	m.weigh(n)
+	if n.duty != nil {
+		n.duty.awaited = [2]map[uint64]*swarm{}
+		m.sooner(&n.duty.say, n.free)
+	}
 	m.wantDial(n)
 	m.sooner(&m.baseline, m.now+time.Second)
 	if m.links == 0 && m.rendezvous.task.idx != 0 {
@@ -94,8 +106,23 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 // that dialled lets it go: the other one cannot know what it is kept for.
 func (m *Mesh) idle(n *node) {
 	if n.up && n.idleNow() && n.idle.idx == 0 {
-		m.at(&n.idle, m.now+idleAfter)
+		pause := idleAfter
+		if n.briefly {
+			pause = errandIdle
+		}
+		m.at(&n.idle, m.now+pause)
 	}
+}
+
+// onlyHints reports whether nothing speaks for a link with n but errands, and
+// the word of responsible nodes.
+func (n *node) onlyHints() bool {
+	for _, sh := range n.shares {
+		if !sh.hinted {
+			return false
+		}
+	}
+	return true
 }
 
 func (n *node) idleNow() bool {
@@ -109,6 +136,10 @@ func (n *node) idleNow() bool {
 
 func (m *Mesh) closeIdle(n *node) {
 	if !n.up || !n.idleNow() {
+		return
+	}
+	if n.duty.busy() {
+		m.at(&n.idle, m.now+errandIdle/4)
 		return
 	}
 	if !n.dialled || m.links-m.closing <= baselineLinks {

@@ -50,14 +50,19 @@ type node struct {
 	pump      task
 
 	fails   int
+	failed  time.Duration // when it could not be reached last
 	free    time.Duration // not dialled before
 	dial    *dial
 	task    task // the next attempt
 	queued  bool
 	base    bool // wanted as a baseline link
+	errand  bool // wanted as a responsible node
 	nextURL int
 	met     string        // the host where it proved its key to us last
 	fetched time.Duration // when its record was last asked for
+
+	duty    *duty // nil: it is responsible for nothing
+	briefly bool  // the link was made for an errand, or a hint
 
 	probe     task // its guess is to be tried
 	probed    time.Duration
@@ -102,7 +107,7 @@ func (m *Mesh) learn(r Record, wanted bool) *node {
 	}
 	n := m.nodes[r.Key]
 	if n == nil {
-		if n = m.addNode(r.Key, wanted); n == nil {
+		if n = m.addNode(r.Key, wanted || m.reg.on && r.Registers && m.reg.ring.Wants(r.Key)); n == nil {
 			return nil
 		}
 	} else if r.Seq < n.record.Seq {
@@ -125,6 +130,7 @@ func (m *Mesh) learn(r Record, wanted bool) *node {
 		m.wantDial(n)
 	}
 	m.considerProbe(n)
+	m.weigh(n)
 	return n
 }
 
@@ -167,7 +173,7 @@ func (m *Mesh) evictNode(wanted bool) bool {
 }
 
 func (n *node) held() bool {
-	return n.up || n.dial != nil || n.queued || n.wanted > 0
+	return n.up || n.dial != nil || n.queued || n.wanted > 0 || n.duty != nil
 }
 
 func (m *Mesh) dropNode(n *node) {
@@ -179,6 +185,7 @@ func (m *Mesh) dropNode(n *node) {
 	m.cancel(&n.probe)
 	m.silenced(n)
 	m.dropJoins(n)
+	m.unweigh(n)
 	last := len(m.list) - 1
 	m.list[n.place] = m.list[last]
 	m.list[n.place].place = n.place
@@ -196,6 +203,7 @@ func (m *Mesh) Forget(now time.Duration, key Key) {
 		return
 	}
 	n.record, n.base = Record{Key: key}, false // not dialled without a URL
+	m.unweigh(n)
 	for i := len(n.shares) - 1; i >= 0 && !n.up; i-- {
 		m.dropShare(n.shares[i])
 	}
@@ -207,7 +215,7 @@ func (m *Mesh) Forget(now time.Duration, key Key) {
 // wantDial dials n if something is to be gained, now or when it may be.
 func (m *Mesh) wantDial(n *node) {
 	m.dropExpired(n)
-	if n.up || n.dial != nil || n.queued || len(n.record.URLs) == 0 || n.wanted == 0 && !n.base {
+	if n.up || n.dial != nil || n.queued || len(n.record.URLs) == 0 || n.wanted == 0 && !n.base && !n.errand {
 		return
 	}
 	if free := max(n.free, m.barredUntil(n.key)); free > m.now {
@@ -260,7 +268,7 @@ func (m *Mesh) startDials() {
 		}
 		m.dialQueue = slices.Delete(m.dialQueue, first, first+1)
 		n.queued = false
-		if !n.up && (n.wanted > 0 || n.base) {
+		if !n.up && (n.wanted > 0 || n.base || n.errand) {
 			m.startDial(n)
 		}
 	}
@@ -313,88 +321,4 @@ func (m *Mesh) fetch(n *node) {
 		m.stats.Fetches++
 		m.emit(Action{Kind: ActFetch, Key: n.key})
 	}
-}
-
-// Outcome is how a dial ended.
-type Outcome uint8
-
-const (
-	// DialOK: the handshake is done; LinkUp came before.
-	DialOK Outcome = iota
-	// DialFailed: no connection, or the handshake failed.
-	DialFailed
-	// DialRefused: the address may not be dialled.
-	DialRefused
-	// DialSelf: our own key answered.
-	DialSelf
-	// DialWrongKey: another key than the record's answered.
-	DialWrongKey
-	Outcomes
-)
-
-// DialDone ends dial id. key is whose key was proven, if DialOK.
-func (m *Mesh) DialDone(now time.Duration, id uint64, o Outcome, key Key) {
-	m.moveTo(now)
-	d := m.dials[id]
-	if d == nil {
-		return
-	}
-	delete(m.dials, id)
-	m.stats.DialOutcomes[o]++
-	if d.guess {
-		m.guesses.dials--
-	}
-	m.leaveHost(d, o)
-	if d.seed != nil {
-		m.seedDone(d, o, key)
-	}
-	if d.node != nil {
-		m.nodeDone(d, o)
-		m.considerProbe(d.node) // it may have linked from elsewhere meanwhile
-	}
-	m.sooner(&m.baseline, m.now)
-}
-
-func (m *Mesh) seedDone(d *dial, o Outcome, key Key) {
-	s := d.seed
-	s.dial = nil
-	switch o {
-	case DialOK:
-		s.key, s.known, s.fails = key, true, 0
-	case DialSelf:
-		s.self = true
-		m.stats.Self++
-	default:
-		s.fails++
-		s.free = m.now + m.backoff(s.fails)
-	}
-}
-
-func (m *Mesh) nodeDone(d *dial, o Outcome) {
-	n := d.node
-	n.dial = nil
-	n.base = false
-	if o == DialOK {
-		n.fails, n.met = 0, hostOf(d.url)
-		return
-	}
-	n.fails++
-	n.free = m.now + m.backoff(n.fails)
-	if d.guess {
-		m.guessFailed(n)
-	}
-	if o == DialRefused || o == DialWrongKey || o == DialSelf {
-		// Not a node that is merely down: its record misleads.
-		n.free = m.now + m.jitter(badLifetime, 0.1)
-	}
-	if n.fails%3 == 0 {
-		m.fetch(n)
-	}
-	m.dropExpired(n)
-	m.unreached(n)
-	if n.fails >= maxFails && !n.held() {
-		m.dropNode(n)
-		return
-	}
-	m.wantDial(n)
 }

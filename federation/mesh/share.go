@@ -41,6 +41,7 @@ type share struct {
 	named           bool          // the first join is for a name that it sent
 	known           bool          // it has shown that it knows the info hash
 	naming          bool          // waits to be named to it
+	hinted          bool          // nothing but a responsible node's word speaks for it (told.go)
 	free            time.Duration // before then, updates are gathered
 }
 
@@ -140,7 +141,7 @@ func (m *Mesh) name(s *swarm, n *node, addr netip.AddrPort) {
 	if sh.addr.IsValid() {
 		sh.group, sh.limit = m.group(sh.addr)
 	}
-	sh.until, sh.left = m.now+nameLifetime, false
+	sh.until, sh.left, sh.hinted = m.now+nameLifetime, false, sh.hinted && !sh.addr.IsValid()
 	m.settle(s)
 	if sh.partner {
 		m.want(sh)
@@ -208,7 +209,7 @@ func (m *Mesh) has(s *swarm, n *node) *share {
 			return nil
 		}
 	}
-	sh.until, sh.left = max(sh.until, m.now+nameLifetime), false
+	sh.until, sh.left, sh.hinted = max(sh.until, m.now+nameLifetime), false, false
 	return sh
 }
 
@@ -232,6 +233,7 @@ func (m *Mesh) Joined(now time.Duration, key Key, infoHash string) {
 	}
 	sh.joined, sh.known = true, true
 	sh.free = max(sh.free, m.now+updatePause)
+	n.briefly = false
 	m.cancel(&n.idle)
 	m.settle(s)
 	m.populate(s, true) // it may be the first that joined

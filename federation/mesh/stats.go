@@ -20,6 +20,8 @@ const (
 	DropNames                 // too many swarms to name to a node
 	DropPlain                 // too many info hashes to tell to who was only named for them
 	DropBars                  // too many keys or prefixes that are barred
+	DropRegister              // too many new swarms to register
+	DropTold                  // nodes that a responsible one told of: not asked for, too many, or unknown
 	Drops
 )
 
@@ -28,6 +30,7 @@ func (d Drop) String() string {
 	names := [Drops]string{
 		"swarms", "partners", "shares", "nodes", "links", "addresses", "hosts", "askers", "sightings", "resolves",
 		"address", "prefix", "bad_record", "names", "plain_join", "bars",
+		"registrations", "told",
 	}
 	if d >= Drops {
 		return "unknown"
@@ -61,6 +64,9 @@ type Stats struct {
 	Evictions      uint64 // partners that had to go for a newcomer
 	Trims          uint64 // partners dropped to have places free
 	Rotations      uint64 // partners dropped for another one
+	Registered     uint64 // names sent to responsible nodes
+	Asked          uint64 // of swarms for which they were asked for others
+	Told           uint64 // nodes that they told of, and that were taken in
 	Dropped        [Drops]uint64
 }
 
@@ -70,6 +76,9 @@ func (m *Mesh) Stats() Stats { return m.stats }
 // Counts are sizes of the present state.
 type Counts struct {
 	Swarms, Hungry, Nodes, Links, Addrs, Searches, Resolves, Dials int
+	// Members are those who may be responsible for swarms, this node included,
+	// and Responsible those who are; 0: too few of them, so that nobody is.
+	Members, Responsible int
 }
 
 // Counts returns the sizes of the present state.
@@ -77,6 +86,7 @@ func (m *Mesh) Counts() Counts {
 	return Counts{
 		Swarms: len(m.swarms), Hungry: m.hungry, Nodes: len(m.list), Links: m.links, Addrs: len(m.addrs),
 		Searches: len(m.searches), Resolves: m.resolves, Dials: len(m.dials),
+		Members: m.reg.ring.Len(), Responsible: m.reg.duties,
 	}
 }
 

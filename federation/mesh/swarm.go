@@ -122,6 +122,7 @@ func (m *Mesh) addSwarm(infoHash string, st SwarmState) *swarm {
 	m.at(&s.task, due)
 	m.takeAskers(s)
 	m.enterBucket(s)
+	m.enlistSoon(s, true)
 	return s
 }
 
@@ -132,6 +133,9 @@ func (m *Mesh) changeSwarm(s *swarm, st SwarmState) {
 	m.countHungry(s, +1)
 	if s.searched && st.Remote > 0 && was.Remote == 0 && s.search == nil && s.place == 0 {
 		m.inCompany(s)
+	}
+	if st.Remote == 0 && was.Remote > 0 {
+		m.enlistSoon(s, false)
 	}
 	if s.searched && st.Remote == 0 {
 		switch {

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/draeder/peerservers/federation/nodeaddr"
+	"github.com/draeder/peerservers/federation/registry"
 )
 
 // walk gives a Mesh random inputs, true ones and false ones, and holds its
@@ -32,6 +33,8 @@ type walk struct {
 	// speaks: who said over its link that it understands names.
 	speaks map[Key]bool
 	echoes []uint64 // names that others were sent
+	// asked: the last names that responsible nodes were asked for.
+	asked map[Key][]uint64
 	// unverified: who said so last.
 	unverified map[Key]bool
 }
@@ -40,6 +43,7 @@ type walk struct {
 func (w *walk) record(i int) Record {
 	rec := recordOf(i)
 	rec.Unverified = i%3 == 0 && w.r.IntN(4) > 0
+	rec.Registers, rec.Expires = i%4 > 0, noon+1<<20
 	w.unverified[rec.Key] = rec.Unverified
 	return rec
 }
@@ -48,7 +52,7 @@ func newWalk(s *script, r *rand.Rand) *walk {
 	return &walk{
 		s: s, r: r, searches: map[uint64]string{}, resolves: map[int]bool{}, dials: map[uint64]Action{}, up: map[Key]bool{},
 		local: map[string]bool{}, may: map[string]map[Key]bool{}, knows: map[string]map[Key]bool{}, named: map[string]map[int]bool{}, keys: map[int]int{},
-		speaks: map[Key]bool{}, unverified: map[Key]bool{},
+		speaks: map[Key]bool{}, unverified: map[Key]bool{}, asked: map[Key][]uint64{},
 	}
 }
 
@@ -79,10 +83,30 @@ func (w *walk) names(node int) {
 	s.m.Named(s.now, key(node), theirs(node), names)
 }
 
+// told lets a node answer what it was asked, and what others were, with nodes of
+// which it knows no more than that they exist.
+func (w *walk) told(node int) {
+	var nodes []Record
+	for _, i := range []int{w.r.IntN(14), w.r.IntN(14), node} {
+		r := recordOf(i)
+		r.Seq, r.Registers = 0, true // an old one: what is known already stands
+		nodes = append(nodes, r)
+	}
+	for i := range 13 {
+		if i == node || w.r.IntN(4) == 0 {
+			for _, name := range w.asked[key(i)] {
+				w.s.m.Told(w.s.now, key(node), name, nodes)
+			}
+		}
+	}
+	w.s.m.Told(w.s.now, key(node), w.r.Uint64(), nodes)
+	delete(w.asked, key(node))
+}
+
 func (w *walk) step() {
 	s, r := w.s, w.r
 	ih, node, at := fmt.Sprint("swarm", r.IntN(8)), 1+r.IntN(12), 1+r.IntN(30)
-	switch r.IntN(18) {
+	switch r.IntN(19) {
 	case 0, 1:
 		local := r.IntN(4)
 		w.local[ih] = local > 0
@@ -181,6 +205,8 @@ func (w *walk) step() {
 	case 17:
 		announce := r.IntN(2) == 0
 		s.m.Reachable(s.now, announce, announce && r.IntN(2) == 0)
+	case 18:
+		w.told(node)
 	}
 	for _, a := range s.to(s.now + time.Duration(r.IntN(3000))*time.Millisecond) {
 		w.hold(a)
@@ -227,6 +253,21 @@ func (w *walk) hold(a Action) {
 			}
 			w.echoes = append(w.echoes, w.s.nameOf(theirs(0), ih)) // under our own key
 		}
+	case ActRegister:
+		if !w.up[a.Key] || len(a.Say)+len(a.Ask) > namesAtOnce {
+			t.Fatalf("registers %d names, asks for %d", len(a.Say), len(a.Ask))
+		}
+		for _, name := range slices.Concat(a.Say, a.Ask) {
+			mine := false
+			for ih, here := range w.local {
+				mine = mine || here && name == registry.Name(w.s.m.cfg.BucketKey, a.Key, ih)
+			}
+			if !mine {
+				t.Fatal("registers what is not the name of a swarm that is here, made for that node")
+			}
+		}
+		w.asked[a.Key] = append(w.asked[a.Key], a.Ask...)
+		w.echoes = append(w.echoes, a.Ask...)
 	case ActClose:
 		delete(w.up, a.Key)
 		delete(w.speaks, a.Key)
@@ -252,9 +293,10 @@ func TestInvariant6RandomWalk(t *testing.T) {
 			Rand: rand.New(rand.NewPCG(seed, 1)), AllowPrivate: true, Leaf: seed%3 == 0, NoRendezvous: seed%5 == 0,
 			MaxSwarms: 6, MaxPartners: 4, MaxNodes: 9, MaxLinks: 5, MaxSwarmsPerNode: 4, MaxAddrs: 12, MaxHosts: 5, MaxAskers: 6,
 			MaxSearches: 3, MaxResolves: 2, MaxDials: 2,
+			RegistryFrom: 3, RegistryAfter: time.Second,
 		}
 		if seed%2 == 0 {
-			cfg = Config{Rand: cfg.Rand, AllowPrivate: true, Seeds: []nodeaddr.URL{nodeURL(3), nodeURL(99)}}
+			cfg = Config{Rand: cfg.Rand, AllowPrivate: true, Seeds: []nodeaddr.URL{nodeURL(3), nodeURL(99)}, RegistryFrom: 4, RegistryAfter: time.Second}
 		}
 		s := newScript(t, cfg)
 		w := newWalk(s, rand.New(rand.NewPCG(seed, 2)))

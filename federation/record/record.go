@@ -52,6 +52,8 @@ const (
 	CapLeaf
 	// CapUnverified: it guessed its URLs, and nobody has dialled it there yet.
 	CapUnverified
+	// CapRegister: it keeps what others register with it (package registry).
+	CapRegister
 )
 
 // Record is a node record's contents.

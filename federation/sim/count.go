@@ -21,6 +21,7 @@ type counts struct {
 	closed, rejoins, links, duplicates uint64
 	strikes, barred                    uint64
 	relayed, offersHeld, toHostile     uint64 // offers
+	told, misled                       uint64 // records by responsible nodes, answers by hostile ones
 	refused                            [8]uint64
 	frames                             [frame.Kinds + 8]uint64 // sent by honest nodes
 	bytes                              uint64

@@ -62,7 +62,7 @@ func (w *World) addHostile(ip netip.Addr, how way, swarms []*group) *node {
 	n.hostile = &hostile{n: n, way: how, mute: how == silent && n.id%2 == 0, swarms: swarms}
 	n.own = mesh.Record{
 		Key: n.key, URLs: []nodeaddr.URL{n.url}, Seq: start.Unix(),
-		Expires: start.Unix() + record.Lifetime,
+		Expires: start.Unix() + record.Lifetime, Registers: true,
 	}
 	return n
 }
@@ -196,6 +196,10 @@ func (h *hostile) take(l *link, b []byte) {
 	case frame.KindOffers:
 		if h.way == garbager || h.way == mimic {
 			h.answer(l, &w.frame.Offers)
+		}
+	case frame.KindRegister:
+		if asked := w.frame.Register.Asked; h.way != silent && len(asked) > 0 {
+			h.mislead(l, asked)
 		}
 	case frame.KindBye:
 		l.end()

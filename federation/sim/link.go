@@ -231,6 +231,10 @@ func (l *link) take(b []byte) {
 		l.onFilter(&w.frame.Filter)
 	case frame.KindNames:
 		l.onNames(&w.frame.Names)
+	case frame.KindRegister:
+		l.onRegister(&w.frame.Register)
+	case frame.KindTold:
+		l.onTold(&w.frame.Told)
 	case frame.KindBye:
 		l.onBye(w.frame.Bye.Code)
 	}

@@ -46,6 +46,7 @@ func (r *rate) upTo(now time.Duration, n int) int {
 
 type meter struct {
 	frames, bytes, offers, joins, records, names, parts rate
+	registered, told, toldOf                            rate
 	max, strikes                                        int
 	since                                               time.Duration
 }
@@ -89,6 +90,7 @@ func newMeter(now time.Duration, off bool) meter {
 		frames: newRate(quotaFrames*k, burst, now), bytes: newRate(quotaBytes*k, burst, now), offers: newRate(quotaOffers*k, burst, now),
 		joins: newRate(quotaJoins*k, burst, now), records: newRate(0.1*k, 60, now),
 		names: newRate(quotaNames*k, burst, now), parts: newRate(0.25*k, 1024, now), max: most,
+		registered: newRate(100*k, 82, now), told: newRate(4*k, 64, now), toldOf: newRate(8*k, 64, now),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/draeder/peerservers/federation/mesh"
 	"github.com/draeder/peerservers/federation/nodeaddr"
+	"github.com/draeder/peerservers/federation/registry"
 	"github.com/draeder/peerservers/tracker"
 	"github.com/draeder/peerservers/tracker/swarm"
 )
@@ -33,6 +34,7 @@ type node struct {
 	began       time.Duration // of this run; mesh's times are since then
 	tracker     *tracker.Tracker
 	mesh        *mesh.Mesh
+	store       *registry.Store
 	actions     []mesh.Action
 	wake        time.Duration // the next event of the mesh that is scheduled
 	peers       map[mesh.Key]*peer
@@ -102,7 +104,8 @@ func (n *node) run() {
 		panic(err) // nothing in cfg depends on the run
 	}
 	n.tracker = tr
-	n.mesh = mesh.New(mesh.Config{Self: n.key, BucketKey: w.net.BucketKey(), Rand: rand.New(rand.NewChaCha8(w.seed32(3, n.id, n.runs)))}, 0, w.time().Unix())
+	n.mesh = mesh.New(mesh.Config{Self: n.key, BucketKey: w.net.BucketKey(), Rand: rand.New(rand.NewChaCha8(w.seed32(3, n.id, n.runs))), RegistryFrom: w.cfg.registryFrom()}, 0, w.time().Unix())
+	n.store = newStore(n)
 	n.wake = never
 	n.loadKnown()
 	n.keepRecord(n.runs, publishRetry)
@@ -198,6 +201,10 @@ func (n *node) perform(a *mesh.Action) {
 	case mesh.ActNames:
 		if p != nil {
 			p.sendNames(a.Names)
+		}
+	case mesh.ActRegister:
+		if p != nil {
+			p.sendRegister(a.Say, a.Ask)
 		}
 	case mesh.ActPopulation:
 		n.tracker.Population([]byte(a.InfoHash), a.Count)
@@ -349,7 +356,7 @@ func (n *node) stop(dark bool) {
 			c.lose()
 		}
 	}
-	n.tracker, n.mesh = nil, nil
+	n.tracker, n.mesh, n.store = nil, nil, nil
 }
 
 // state is how a swarm stands here.

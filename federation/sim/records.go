@@ -97,12 +97,16 @@ func (n *node) keepRecord(run int, retry time.Duration) {
 // renewRecord makes a new record and sends it to everybody with a link.
 func (n *node) renewRecord() {
 	now := n.w.time().Unix()
-	n.own = mesh.Record{Key: n.key, URLs: []nodeaddr.URL{n.url}, Seq: max(now, n.own.Seq+1), Expires: now + record.Lifetime}
+	n.own = n.record(now)
 	for _, p := range n.list {
 		if p.cur != nil {
 			p.cur.sendRecords(n.own)
 		}
 	}
+}
+
+func (n *node) record(now int64) mesh.Record {
+	return mesh.Record{Key: n.key, URLs: []nodeaddr.URL{n.url}, Seq: max(now, n.own.Seq+1), Expires: now + record.Lifetime, Registers: true}
 }
 
 // greet sends our record, and those of a few others that we have met.
@@ -128,15 +132,34 @@ func (l *link) sendRecords(list ...mesh.Record) {
 	w := l.n.w
 	records := make([]frame.Record, 0, len(list))
 	for i := range list {
-		r := &list[i]
-		value := make([]byte, recordSize)
-		binary.BigEndian.PutUint64(value, uint64(r.Expires))
-		copy(value[9:], r.URLs[0].Host)
-		value[8] = byte(len(r.URLs[0].Host))
-		records = append(records, frame.Record{Key: r.Key[:], Seq: r.Seq, Signature: value[:64], Value: value})
+		records = append(records, frameRecord(&list[i]))
 	}
 	w.scratch = frame.AppendRecords(w.scratch[:0], records)
 	l.send(frame.KindRecords, w.scratch)
+}
+
+// frameRecord is a record as it travels.
+func frameRecord(r *mesh.Record) frame.Record {
+	value := make([]byte, recordSize)
+	binary.BigEndian.PutUint64(value, uint64(r.Expires))
+	value[8] = byte(len(r.URLs[0].Host))
+	if r.Registers {
+		value[recordSize-1] = 1
+	}
+	copy(value[9:], r.URLs[0].Host)
+	return frame.Record{Key: r.Key[:], Seq: r.Seq, Signature: value[:64], Value: value}
+}
+
+// recordOf reads it.
+func recordOf(r *frame.Record) (mesh.Record, bool) {
+	if len(r.Key) != len(mesh.Key{}) || len(r.Value) != recordSize {
+		return mesh.Record{}, false
+	}
+	host := string(r.Value[9 : 9+r.Value[8]])
+	return mesh.Record{
+		Key: mesh.Key(r.Key), Seq: r.Seq, Expires: int64(binary.BigEndian.Uint64(r.Value)), Registers: r.Value[recordSize-1] == 1,
+		URLs: []nodeaddr.URL{{Scheme: "wss", Host: host, Port: 443}},
+	}, true
 }
 
 // onRecords takes the other side's own record, and gossip.
@@ -148,16 +171,12 @@ func (l *link) onRecords(m *frame.Records) {
 	}
 	list := make([]mesh.Record, 0, len(m.Records))
 	for i := range m.Records {
-		r := &m.Records[i]
-		if len(r.Key) != len(mesh.Key{}) || len(r.Value) != recordSize {
+		r, ok := recordOf(&m.Records[i])
+		if !ok {
 			l.strike()
 			return
 		}
-		host := string(r.Value[9 : 9+r.Value[8]])
-		list = append(list, mesh.Record{
-			Key: mesh.Key(r.Key), Seq: r.Seq, Expires: int64(binary.BigEndian.Uint64(r.Value)),
-			URLs: []nodeaddr.URL{{Scheme: "wss", Host: host, Port: 443}},
-		})
+		list = append(list, r)
 	}
 	for _, r := range list {
 		if r.Key != n.key && n.verify(r) {

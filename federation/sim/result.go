@@ -121,6 +121,7 @@ func (r *Result) common(w *World, from, to time.Duration) {
 	r.set("frames_per_node_s", float64(k.allFrames())/per)
 	r.set("joins_per_node_s", float64(k.frames[frame.KindJoin])/per)
 	r.set("names_and_filters_per_node_s", float64(k.frames[frame.KindNames]+k.frames[frame.KindFilter]+k.frames[frame.KindCensus])/per)
+	r.set("registry_frames_per_node_s", float64(k.frames[frame.KindRegister]+k.frames[frame.KindTold])/per)
 	// Payloads are tiny here: what real ones take is added.
 	r.set("kbytes_per_node_s", (float64(k.bytes)+float64(k.relayed)*realOffer+float64(k.frames[frame.KindAnswer])*realOffer)/per/1000)
 	mean, peak := k.packetsIn(from, to)

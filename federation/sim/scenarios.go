@@ -33,6 +33,7 @@ func Scenarios() []Scenario {
 		{"partition", Partition},
 		{"dht_gone", DHTGone},
 		{"restart", Restart},
+		{"responsible", Responsible},
 		{"yardstick", Yardstick},
 	}
 }

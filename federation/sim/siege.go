@@ -18,6 +18,7 @@ func Siege(size Size, seed uint64, sw Switches) *Result {
 	if size == Tiny {
 		floor, alone, apart = 0.8, 0.04, 0.1
 	}
+	r.must(sw.NoRegistry || r.Figure("answers_of_hostile_responsible") > 0, "no attacker was ever responsible for a swarm")
 	r.must(share >= floor, "%.3f of the introductions without attackers, want %.2f at least", share, floor)
 	r.must(r.Figure("unmet_share") <= alone, "%.3f of the clients with peers elsewhere met none of them, want %.3f at most", r.Figure("unmet_share"), alone)
 	r.must(r.Figure("clients_in_one_graph") >= 1-apart, "%.3f of the clients are in the largest part of their swarm, want %.2f at least", r.Figure("clients_in_one_graph"), 1-apart)
@@ -64,7 +65,10 @@ func besieged(r *Result, size Size, seed uint64, sw Switches, age time.Duration,
 	r.input("swarms", float64(swarms))
 	r.input("honest_known_for_h", age.Hours())
 	run := func(hostile bool, age time.Duration) *World {
-		w := NewWorld(configOf(size, seed, honest, sw))
+		cfg := configOf(size, seed, honest, sw)
+		// Attackers become responsible for swarms, too.
+		cfg.RegistryFrom = size.pick(6, 15, 100)
+		w := NewWorld(cfg)
 		for range swarms {
 			w.newSwarm()
 		}
@@ -99,6 +103,7 @@ func besieged(r *Result, size Size, seed uint64, sw Switches, age time.Duration,
 	r.set("offers_relayed_to_hostile_share", share(int(k.toHostile), int(max(k.relayed, 1))))
 	r.set("offers_delivered_of_hostile_share", share(int(k.offeredFake), int(max(k.offered, 1))))
 	r.set("garbage_answers", float64(k.garbage))
+	r.set("answers_of_hostile_responsible", float64(k.misled))
 	r.set("strikes", float64(k.strikes))
 	r.set("links_ended_for_strikes", float64(k.barred))
 	links, to := 0, 0

@@ -15,7 +15,7 @@ var (
 	seed     = flag.Uint64("sim.seed", 1, "of every random choice")
 	jsonFile = flag.String("sim.json", "", "write the results to this file")
 	only     = flag.String("sim.only", "", "run this scenario only")
-	off      = flag.String("sim.off", "", "what the nodes do without: publishing, parking, retries or trust")
+	off      = flag.String("sim.off", "", "what the nodes do without: publishing, parking, retries, trust or registry")
 	show     = flag.Bool("sim.print", false, "print the tables")
 )
 
@@ -33,6 +33,7 @@ func TestScenarios(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			r := run(t, s, size, *seed, sim.Switches{
 				NoPublish: *off == "publishing", NoParking: *off == "parking", NoRetries: *off == "retries", NoTrust: *off == "trust",
+				NoRegistry: *off == "registry",
 			})
 			results = append(results, r)
 			if *show {
@@ -91,6 +92,7 @@ func TestSwitches(t *testing.T) {
 		{"parking", sim.Late, sim.Switches{NoParking: true}},
 		{"retries", sim.Partition, sim.Switches{NoRetries: true}},
 		{"trust", sim.Siege, sim.Switches{NoTrust: true}},
+		{"registry", sim.Responsible, sim.Switches{NoRegistry: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Chance may help a run, but not one after the other.

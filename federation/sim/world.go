@@ -30,6 +30,8 @@ type Switches struct {
 	// NoTrust: neither prefixes nor age nor quotas limit what other nodes get,
 	// and all are taken for good ones, whatever they do.
 	NoTrust bool
+	// NoRegistry: nobody is responsible for swarms (package registry).
+	NoRegistry bool
 }
 
 // Config of a World.
@@ -45,6 +47,9 @@ type Config struct {
 	Dead float64
 	// Coarse gives trackers their housekeeping once a second only.
 	Coarse bool
+	// RegistryFrom is how many nodes there must be for swarms to be registered; 0:
+	// as many as in a real one.
+	RegistryFrom int
 	// Switches are what the nodes do without.
 	Switches Switches
 }
@@ -192,6 +197,13 @@ func (w *World) Check() error {
 		}
 	}
 	return nil
+}
+
+func (c *Config) registryFrom() int {
+	if c.Switches.NoRegistry {
+		return -1
+	}
+	return c.RegistryFrom
 }
 
 // sweepEvery is how often a tracker gets its slice of housekeeping.
