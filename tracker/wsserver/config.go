@@ -81,7 +81,8 @@ type Config struct {
 	// offers to it are dropped (256 KiB), HardBacklog before it is closed
 	// (1 MiB).
 	SoftBacklog, HardBacklog int
-	// TotalBacklog bounds unsent bytes over all connections (512 MiB).
+	// TotalBacklog bounds unsent bytes over all connections (512 MiB). The less
+	// is left of it, the less one connection may have.
 	TotalBacklog int64
 	// TotalIncomplete bounds the memory for messages, requests and the
 	// loops' handshakes that have arrived in part, over all connections (256

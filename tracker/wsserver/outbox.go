@@ -23,11 +23,12 @@ import (
 // offers are dropped, which clients make anew with each announce, while
 // replies and answers still pass. Half way to the hard limit answers are
 // dropped too: the offers that they are for are old by now. Replies are never;
-// above the hard limit the client asks and does not read, and goes. The same two steps hold for the bytes of all
-// connections together: offers are dropped above three quarters of the bound,
-// and above the bound whoever has unsent bytes already goes when there are to
-// be more. An empty outbox always takes one frame, so that a few clients who
-// do not read cannot silence the others.
+// above the hard limit the client asks and does not read, and goes. Of what is
+// left of the bound on all connections together no outbox takes more than a
+// part: offers are dropped above three quarters of that, and whoever is to have
+// more than that goes. So the more clients do not read, the less each of them
+// can take up, and there is room left for those who do. An empty outbox always
+// takes one frame, but no offer when the bound is reached.
 type outbox struct {
 	nc     net.Conn
 	cfg    *Config
@@ -141,15 +142,20 @@ func (o *outbox) admit(kind wire.MessageKind, size int) dropReason {
 	return admit(o.cfg, kind, size, o.unsent, o.total.Load())
 }
 
+// backlogParts is what part of the bytes that are left one outbox may have: n
+// clients who take as much as they can leave 64/(64+n) of the bound.
+const backlogParts = 64
+
 // admit judges a frame of about size bytes for a connection with unsent bytes,
 // of all connections' total.
 func admit(cfg *Config, kind wire.MessageKind, size, unsent int, total int64) dropReason {
-	total += int64(size)
+	left := cfg.TotalBacklog - total - int64(size)
+	part := left / backlogParts
 	if kind == wire.KindOffer {
 		switch {
 		case unsent > 0 && unsent+size > cfg.SoftBacklog:
 			return dropOfferSoft
-		case total > cfg.TotalBacklog/4*3:
+		case left < 0, unsent > 0 && int64(unsent+size) > part/4*3:
 			return dropOfferTotal
 		}
 		return admitted
@@ -161,7 +167,7 @@ func admit(cfg *Config, kind wire.MessageKind, size, unsent int, total int64) dr
 		return dropAnswer
 	case unsent+size > cfg.HardBacklog:
 		return dropHard
-	case total > cfg.TotalBacklog:
+	case int64(unsent+size) > part:
 		return dropTotal
 	}
 	return admitted
