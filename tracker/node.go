@@ -72,10 +72,10 @@ type deeds struct {
 }
 
 // Note implements swarm.Reputation.
-func (d *deeds) Note(now time.Duration, deed swarm.Deed, pair uint64) bool {
+func (d *deeds) Note(now time.Duration, deed swarm.Deed, pair, source uint64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.record.Note(now, deed, pair)
+	return d.record.Note(now, deed, pair, source)
 }
 
 // Trust implements swarm.Reputation.

@@ -1,6 +1,8 @@
 package tracker
 
 import (
+	"hash/maphash"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +39,7 @@ const (
 // owners tells sessions by their numbers. Whoever asks takes no lock.
 type owners struct {
 	rest time.Duration
+	seed maphash.Seed                  // of Source
 	dir  atomic.Pointer[[]*ownerChunk] // replaced when it grows
 
 	mu      sync.Mutex
@@ -75,7 +78,7 @@ type ownerChunk struct {
 }
 
 func (o *owners) init(rest time.Duration) {
-	o.rest = rest
+	o.rest, o.seed = rest, maphash.MakeSeed()
 	o.used = 1
 	o.dir.Store(&[]*ownerChunk{new(ownerChunk)})
 }
@@ -179,4 +182,21 @@ func (o *owners) LastPing(n swarm.Owner) time.Duration {
 		}
 	}
 	return never
+}
+
+// Source implements swarm.Signs: the address prefix, which one client can have many
+// addresses of, unless the address says nothing of who is there.
+func (o *owners) Source(n swarm.Owner) uint64 {
+	s := o.session(n)
+	if s == nil {
+		return 0
+	}
+	a, prefix := netip.AddrFrom16(s.who.addr).Unmap(), s.who.addr[:48/8]
+	if a.Is4() {
+		prefix = s.who.addr[:12+24/8]
+	}
+	if s.who.kind == addrNone || a.IsPrivate() || !a.IsGlobalUnicast() {
+		return 0
+	}
+	return maphash.Bytes(o.seed, prefix) | 1
 }

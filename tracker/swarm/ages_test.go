@@ -12,7 +12,7 @@ import (
 // vouched is the reputation of a node that is proven, whatever it does.
 type vouched struct{}
 
-func (vouched) Note(time.Duration, Deed, uint64) bool { return true }
+func (vouched) Note(time.Duration, Deed, uint64, uint64) bool { return true }
 func (vouched) Trust(time.Duration) Trust {
 	return Trust{Met: true, Proven: true, Receivers: math.MaxInt32}
 }

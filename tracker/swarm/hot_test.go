@@ -23,6 +23,7 @@ type steady struct {
 
 func (st *steady) LastSeen(Owner) time.Duration { return st.now }
 func (st *steady) LastPing(Owner) time.Duration { return st.now }
+func (st *steady) Source(Owner) uint64          { return 0 }
 
 func newSteady(peers int) *steady {
 	st := &steady{now: time.Hour}

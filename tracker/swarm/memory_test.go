@@ -42,6 +42,7 @@ type silence struct{}
 
 func (silence) LastSeen(Owner) time.Duration { return 0 }
 func (silence) LastPing(Owner) time.Duration { return 0 }
+func (silence) Source(Owner) uint64          { return 0 }
 
 // population is a table with peers in swarms of a size, under names as they
 // are in earnest: hashes of any bytes, which are 30 bytes of UTF-8.

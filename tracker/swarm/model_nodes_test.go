@@ -224,7 +224,7 @@ func (m *model) deeds(node *conn) *mdeeds {
 	return m.known[node]
 }
 
-func (d *mdeeds) Note(_ time.Duration, deed Deed, pair uint64) bool {
+func (d *mdeeds) Note(_ time.Duration, deed Deed, pair, _ uint64) bool {
 	counts := deed < DeedAnswered || !d.counted[pair]
 	if deed >= DeedAnswered {
 		d.counted[pair] = true

@@ -43,6 +43,7 @@ func (t *Table) deal(now time.Duration, s *swarm, m *member, p *party, a *Announ
 
 // placing is what there is to know of offers that are being placed.
 type placing struct {
+	from   Owner    // the offerer's
 	except Owner    // the node that gave them back; zero: they are placed for the first time
 	at     uint32   // where it is noted who got offers of their announce, and
 	marks  []uint32 // the marks there; nil: it is not known
@@ -58,6 +59,7 @@ type placing struct {
 // that a node's offers become one frame.
 func (t *Table) serve(now time.Duration, s *swarm, from Owner, p *party, offers []Offer, pl placing, out []Effect) ([]Effect, int) {
 	n := len(offers)
+	pl.from = from
 	x := t.ext(s)
 	mine := t.ownedBy(s, from)
 	local := s.len() - mine
@@ -196,7 +198,11 @@ func (t *Table) toNode(now time.Duration, x *extension, nd *node, p *party, offe
 	t.stats.OffersRelayed++
 	change(pl.marks, 0, nodeMark(nd.owner))
 	if p.fresh {
-		t.noted(now, x, nd, DeedOwed, 0)
+		if !t.noted(now, x, nd, DeedOwed, 0, pl.from) {
+			e := t.ledger.gen[0][k] // what did not count is not to be excused
+			e.owed = false
+			t.ledger.gen[0][k] = e
+		}
 	}
 	return append(out, Effect{To: nd.owner, Kind: EffectNodeOffer, InfoHash: p.hash, PeerID: p.peer, Offer: offers[i]})
 }

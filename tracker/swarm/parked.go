@@ -192,7 +192,7 @@ func (t *Table) flush(now time.Duration, x *extension, nd *node, peers int, out 
 		t.fate = append(t.fate[:0], make([]int16, k)...)
 		p := party{fresh: b.fresh, hash: x.name, peer: b.peerID, in: in, key: b.key}
 		for j := range k {
-			out = t.toNode(now, x, nd, &p, b.offers, j, &placing{}, out)
+			out = t.toNode(now, x, nd, &p, b.offers, j, &placing{from: b.owner}, out)
 		}
 		oc.Offers += k
 		t.stats.OffersFlushed += uint64(k)

@@ -101,7 +101,7 @@ func (t *Table) NodeAnswer(now time.Duration, owner Owner, a *Answer, out []Effe
 	if nd := t.ext(s).node(owner); nd != nil {
 		var by id
 		t.pack(&by, a.PeerID)
-		t.noted(now, t.ext(s), nd, DeedAnswered, t.pair(&p.in, &p.key, &by))
+		t.noted(now, t.ext(s), nd, DeedAnswered, t.pair(&p.in, &p.key, &by), to.owner)
 	}
 	t.stats.AnswersFromNodes++
 	return append(out, Effect{To: to.owner, Kind: EffectAnswer, InfoHash: a.InfoHash,
@@ -124,10 +124,14 @@ func (t *Table) NodeRefused(now time.Duration, owner Owner, infoHash, peerID []b
 	if s == nil {
 		return out, Outcome{Drop: t.drop(DropNoSwarm)}
 	}
-	if nd := t.ext(s).node(owner); nd != nil && reason == RefuseLocalPeer && e.owed {
-		t.noted(now, t.ext(s), nd, DeedExcused, 0)
-	}
 	m := t.find(s, &p.key)
+	if nd := t.ext(s).node(owner); nd != nil && reason == RefuseLocalPeer && e.owed {
+		var by Owner // if he is still there
+		if m != nil {
+			by = m.owner
+		}
+		t.noted(now, t.ext(s), nd, DeedExcused, 0, by)
+	}
 	if m == nil {
 		return out, Outcome{Drop: t.drop(DropGone)}
 	}

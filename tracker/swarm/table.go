@@ -251,7 +251,7 @@ func (t *Table) Answer(now time.Duration, from Owner, a *Answer, out []Effect) (
 		if nd := t.ext(s).node(origin); nd != nil {
 			var by id
 			t.pack(&by, a.PeerID)
-			t.noted(now, t.ext(s), nd, DeedMet, t.pair(&p.in, &p.key, &by))
+			t.noted(now, t.ext(s), nd, DeedMet, t.pair(&p.in, &p.key, &by), from)
 		}
 		e.To, e.Kind = origin, EffectNodeAnswer
 		return append(out, e), oc

@@ -7,6 +7,7 @@ type conn struct {
 	name       string
 	seen, ping time.Duration
 	id         Owner
+	source     uint64
 }
 
 // table is a Table whose owners are conns, for tests to read well.
@@ -30,6 +31,7 @@ func newTable(cfg Config, seed [32]byte) *table {
 
 func (t *table) LastSeen(o Owner) time.Duration { return t.conns[o-1].seen }
 func (t *table) LastPing(o Owner) time.Duration { return t.conns[o-1].ping }
+func (t *table) Source(o Owner) uint64          { return t.conns[o-1].source }
 
 // owner is the number of a conn, which it gets when it first comes here.
 func (t *table) owner(c *conn) Owner {

@@ -26,6 +26,7 @@ import (
 //
 //   - Each two peers count once, whoever of them answered: who met does not meet
 //     again. So nobody proves himself with a handful of peers.
+//   - Of the deeds that one local client is behind only a few count: sources.go.
 //   - Deeds are counted for a node in all swarms together: who is known to be
 //     good need not prove it in a new swarm, nor is a bad name left behind.
 //     What is owed is forgotten by halves as more is owed, and everything slowly
@@ -77,8 +78,8 @@ const (
 // whoever shares it between them.
 type Reputation interface {
 	// Note enters a deed, and says whether it counts. pair stands for the two
-	// peers of an answer.
-	Note(now time.Duration, d Deed, pair uint64) (counts bool)
+	// peers of an answer, source for the local client of the deed.
+	Note(now time.Duration, d Deed, pair, source uint64) (counts bool)
 	Trust(now time.Duration) Trust
 }
 
@@ -98,12 +99,13 @@ type Record struct {
 	at                  time.Duration // of what follows
 	owed, answered, met float64
 	pairs               sketch
+	sources             sources
 }
 
 // Note implements Reputation.
-func (r *Record) Note(now time.Duration, d Deed, pair uint64) (counts bool) {
+func (r *Record) Note(now time.Duration, d Deed, pair, source uint64) (counts bool) {
 	r.fade(now)
-	if d >= DeedAnswered && !r.pairs.add(pair) {
+	if d >= DeedAnswered && !r.pairs.add(pair) || !r.sources.count(now, d, source) {
 		return false
 	}
 	switch d {
@@ -111,6 +113,7 @@ func (r *Record) Note(now time.Duration, d Deed, pair uint64) (counts bool) {
 		if r.owed++; r.owed >= window {
 			r.owed /= 2
 			r.answered /= 2
+			r.sources.halve()
 		}
 	case DeedExcused:
 		r.owed = max(0, r.owed-1)
@@ -147,11 +150,12 @@ func (r *Record) fade(now time.Duration) {
 }
 
 // noted enters a deed of a node in a swarm, and draws the consequences. What is
-// owed costs credit there, and an answer that counts earns it.
-func (t *Table) noted(now time.Duration, x *extension, nd *node, d Deed, pair uint64) {
-	counts := nd.reputation.Note(now, d, pair)
+// owed costs credit there, and an answer that counts earns it. by is the local
+// client's connection.
+func (t *Table) noted(now time.Duration, x *extension, nd *node, d Deed, pair uint64, by Owner) (counts bool) {
+	counts = nd.reputation.Note(now, d, pair, t.source(by))
 	switch {
-	case d == DeedOwed:
+	case d == DeedOwed && counts:
 		nd.credit = max(0, nd.credit-1)
 	case d == DeedExcused:
 		nd.credit = min(creditMax, nd.credit+1)
@@ -160,6 +164,7 @@ func (t *Table) noted(now time.Duration, x *extension, nd *node, d Deed, pair ui
 	}
 	nd.assessed = never
 	t.assess(now, x, nd)
+	return counts
 }
 
 // assess brings what is thought of a node up to date, once a second.

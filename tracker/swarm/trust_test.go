@@ -3,6 +3,7 @@ package swarm
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -74,7 +75,7 @@ func TestRecord(t *testing.T) {
 			}
 			was := *r
 			want := n.note(now, d, pair)
-			if got := r.Note(now, d, pair); got != want {
+			if got := r.Note(now, d, pair, pair); got != want {
 				// It may forget what it saw long ago, and seldom sees what was not.
 				if want {
 					t.Skip("a pair that was taken for another")
@@ -146,14 +147,15 @@ func TestProofTakesBothDeeds(t *testing.T) {
 		{1, 1, 2*perAnswer + 1, Trust{Met: true, Receivers: exploring + 2*perDeed}},
 	} {
 		var r Record
+		source := rand.New(rand.NewPCG(1, 2)).Uint64
 		for range c.owed {
-			r.Note(0, DeedOwed, 0)
+			r.Note(0, DeedOwed, 0, source())
 		}
 		for i := range c.met {
-			r.Note(0, DeedMet, uint64(i))
+			r.Note(0, DeedMet, uint64(i), source())
 		}
 		for i := range c.answered {
-			r.Note(0, DeedAnswered, uint64(i+c.met)*0x9e3779b97f4a7c15)
+			r.Note(0, DeedAnswered, uint64(i+c.met)*0x9e3779b97f4a7c15, source())
 		}
 		if got := r.Trust(0); got != c.want {
 			t.Errorf("%d met, %d answered of %d: %+v, want %+v", c.met, c.answered, c.owed, got, c.want)
@@ -224,7 +226,7 @@ func TestSilentNodeLosesItsProof(t *testing.T) {
 	w.prove("N", "H")
 	w.counts("H", 0, 5001, 0)
 	for range window {
-		w.records["N"].Note(w.now, DeedAnswered, w.tb.rng.Uint64())
+		w.records["N"].Note(w.now, DeedAnswered, w.tb.rng.Uint64(), w.tb.rng.Uint64())
 	}
 	owed := 0
 	for owed < creditMax-5 {
@@ -241,7 +243,7 @@ func TestSilentNodeLosesItsProof(t *testing.T) {
 	w.counts("H", 0, 1001, 0)
 	// However many answers there were.
 	for range 4 * window {
-		w.records["N"].Note(w.now, DeedAnswered, w.tb.rng.Uint64())
+		w.records["N"].Note(w.now, DeedAnswered, w.tb.rng.Uint64(), w.tb.rng.Uint64())
 	}
 	// Refusals because the offerer is there as well owe no answer.
 	w.now += rememberLeft
@@ -260,7 +262,7 @@ func TestSilentNodeLosesItsProof(t *testing.T) {
 	w.counts("H", 0, 5001, 0)
 	// In a swarm of which it knew nothing yet it begins with a name, and loses it.
 	for range 3000 {
-		w.records["N"].Note(w.now, DeedOwed, 0)
+		w.records["N"].Note(w.now, DeedOwed, 0, w.tb.rng.Uint64())
 	}
 	w.announce("B", "H2", "p")
 	w.join("N", "H2", 0, 5000)
@@ -293,12 +295,13 @@ func TestProofIsEarned(t *testing.T) {
 		want  bool
 	}{{8, true}, {14, true}, {24, false}, {40, false}} {
 		var r Record
-		r.Note(0, DeedMet, 1)
+		source := rand.New(rand.NewPCG(1, 2)).Uint64
+		r.Note(0, DeedMet, 1, source())
 		proven := true
 		for i := range 100 * c.every {
-			r.Note(0, DeedOwed, 0)
+			r.Note(0, DeedOwed, 0, source())
 			if i%c.every == 0 {
-				r.Note(0, DeedAnswered, uint64(i+2)*0x9e3779b97f4a7c15)
+				r.Note(0, DeedAnswered, uint64(i+2)*0x9e3779b97f4a7c15, source())
 			}
 			proven = proven && r.Trust(0).Proven
 		}
@@ -331,7 +334,7 @@ func TestDeedsFollowANode(t *testing.T) {
 		t.Fatal("it has to prove itself again in another swarm")
 	}
 	for range 20 * window {
-		w.records["N"].Note(w.now, DeedOwed, 0)
+		w.records["N"].Note(w.now, DeedOwed, 0, w.tb.rng.Uint64())
 	}
 	w.now += assessEvery
 	w.c("A0")

@@ -26,6 +26,9 @@ type Signs interface {
 	// accord, which refreshes its memberships (anacrolix announces once and
 	// then only pings).
 	LastPing(Owner) time.Duration
+	// Source stands for who is behind a client's connection, as far as one can tell:
+	// the same for all that are cheap for one to have. 0: the connection itself.
+	Source(Owner) uint64
 }
 
 // Offer is one offer: its id as raw JSON, the id's comparable form, and the
