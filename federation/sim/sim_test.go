@@ -3,9 +3,11 @@ package sim_test
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/draeder/peerservers/federation/sim"
 )
@@ -31,7 +33,14 @@ func TestScenarios(t *testing.T) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
+			var progress func(time.Duration, uint64)
+			if *show && size == sim.Full {
+				progress = func(now time.Duration, events uint64) {
+					fmt.Fprintf(os.Stderr, "%s: %v, %d events\n", s.Name, now, events)
+				}
+			}
 			r := run(t, s, size, *seed, sim.Switches{
+				Progress:  progress,
 				NoPublish: *off == "publishing", NoParking: *off == "parking", NoRetries: *off == "retries", NoTrust: *off == "trust",
 				NoRegistry: *off == "registry",
 			})

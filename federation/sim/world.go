@@ -32,6 +32,9 @@ type Switches struct {
 	NoTrust bool
 	// NoRegistry: nobody is responsible for swarms (package registry).
 	NoRegistry bool
+	// Progress, if it is set, is told of each minute that begins, and how many
+	// events there were: a large scenario takes long.
+	Progress func(now time.Duration, events uint64)
 }
 
 // Config of a World.
@@ -131,6 +134,9 @@ func (w *World) after(d time.Duration, fn func()) { w.at(w.now+d, fn) }
 func (w *World) Run(until time.Duration) {
 	for len(w.queue.heap) > 0 && w.queue.heap[0].at <= until {
 		e := w.queue.pop()
+		if progress := w.cfg.Switches.Progress; progress != nil && e.at/time.Minute > w.now/time.Minute {
+			progress(e.at.Truncate(time.Minute), w.count.events)
+		}
 		w.now = e.at
 		w.count.events++
 		e.who.fire(w, e.arg)
