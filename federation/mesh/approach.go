@@ -61,9 +61,6 @@ func (m *Mesh) mayJoin(sh *share) bool {
 		return false
 	}
 	sh.dirty = false
-	if sh.hinted {
-		return false
-	}
 	p := m.plainOf(sh.group)
 	if p == nil || n.plain.when(m.now, 1) > m.now || p.when(m.now, 1) > m.now {
 		m.stats.Dropped[DropPlain]++

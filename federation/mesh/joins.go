@@ -32,7 +32,7 @@ func (m *Mesh) joinsKept(c joinClass) float64 {
 
 // update sends the join that sh wants, or makes it wait for its turn.
 func (m *Mesh) update(sh *share) {
-	if sh.hinted {
+	if sh.hinted { // it has shown nothing, so it is told nothing
 		m.endHint(sh)
 		return
 	}

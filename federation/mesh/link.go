@@ -80,7 +80,7 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 		sh, s := n.shares[i], n.shares[i].swarm
 		sh.joined, sh.dirty, sh.naming = false, false, false
 		m.cancel(&sh.task)
-		if sh.until <= m.now || sh.hinted && n.brief == 0 { // it had its chance
+		if sh.until <= m.now {
 			m.dropShare(sh)
 			lost = append(lost, s)
 		}

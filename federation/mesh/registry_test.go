@@ -236,135 +236,6 @@ func asked(t *testing.T, cfg Config) (s *script, ih string, keepers []Key) {
 	return s, ih, keepers
 }
 
-// Who was told of is dialled, told the name under the link's key, and the info
-// hash only once it has shown that it knows it: never before, even if it does not
-// understand names.
-func TestWhoIsToldOfIsToldTheNameFirst(t *testing.T) {
-	for _, speaks := range []bool{true, false} {
-		s, ih, keepers := asked(t, Config{})
-		s.m.Told(s.now, keepers[0], registry.Name(s.m.cfg.BucketKey, keepers[0], ih), []Record{keeper(50)})
-		s.to(s.now + 10*time.Millisecond)
-		if got := s.dialled(); !slices.Equal(got, []Key{key(50)}) {
-			t.Fatalf("dialled %x", got)
-		}
-		if speaks {
-			s.m.Census(s.now, key(50), 5)
-		}
-		s.to(s.now + 5*time.Second)
-		if told := s.toldOf(50); len(told) > 0 != speaks {
-			t.Errorf("named %q", told)
-		}
-		if joins := s.of(ActJoin); len(joins) > 0 {
-			t.Fatalf("told the info hash to %x", joins[0].Key)
-		}
-		s.to(s.now + 30*time.Second)
-		if len(s.of(ActJoin)) > 0 {
-			t.Fatal("told the info hash later")
-		}
-		s.m.Named(s.now, key(50), theirs(50), []uint64{s.nameOf(theirs(50), ih)})
-		s.to(s.now + time.Second)
-		if joins := s.of(ActJoin); len(joins) != 1 || joins[0].Key != key(50) {
-			t.Errorf("%d joins once it showed that it knows the swarm", len(joins))
-		}
-	}
-}
-
-// Answers to nothing, to what others were asked, and second ones are dropped.
-func TestAnswersThatNobodyAskedFor(t *testing.T) {
-	s, ih, keepers := asked(t, Config{})
-	network := s.m.cfg.BucketKey
-	name := registry.Name(network, keepers[0], ih)
-	s.m.Told(s.now, keepers[0], name+1, []Record{keeper(51)})                                // never asked
-	s.m.Told(s.now, keepers[1], name, []Record{keeper(52)})                                  // of another
-	s.m.Told(s.now, key(901), registry.Name(network, key(901), ih), []Record{keeper(53)})    // not responsible
-	s.m.Told(s.now, key(29), registry.Name(network, key(29), ih), []Record{keeper(54)})      // not linked
-	s.m.Told(s.now, keepers[0], name, []Record{keeper(0), {Key: keepers[0]}, recordOf(902)}) // ourselves, itself, one that keeps none
-	s.m.Told(s.now, keepers[0], name, []Record{keeper(55)})                                  // a second time
-	unverified := keeper(56)
-	unverified.Unverified = true
-	s.m.Told(s.now, keepers[1], registry.Name(network, keepers[1], ih), []Record{unverified})
-	s.m.LinkDown(s.now, keepers[2])
-	s.m.LinkUp(s.now, keepers[2], Link{Dialled: true})
-	s.m.Told(s.now, keepers[2], registry.Name(network, keepers[2], ih), []Record{keeper(57)}) // asked over another link
-	s.to(s.now + time.Second)
-	if dials := s.of(ActDial); len(dials) > 0 {
-		t.Fatalf("dials node %d", index(dials[0].Key))
-	}
-	if n := s.m.stats.Dropped[DropTold]; n != 8 {
-		t.Errorf("%d dropped", n)
-	}
-}
-
-// Liars among the responsible can name a few nodes each, and not more than a
-// few a second: what they name takes half of a swarm's places at most.
-func TestHintsAreBounded(t *testing.T) {
-	s, ih, keepers := asked(t, Config{})
-	at := 100
-	for _, k := range keepers {
-		var junk []Record
-		for range 8 {
-			junk = append(junk, keeper(at))
-			at++
-		}
-		s.m.Told(s.now, k, registry.Name(s.m.cfg.BucketKey, k, ih), junk)
-	}
-	if n := len(s.m.swarms[ih].shares); n != hintsInAll {
-		t.Errorf("%d nodes of %d are taken in", n, at-100)
-	}
-	// Each answer of many swarms brings some, up to the rate.
-	var names []string
-	for i := range 200 {
-		names = append(names, fmt.Sprint("more", i))
-		s.m.Touched(s.now, names[i], alone(1), true)
-	}
-	s.to(s.now + enlistAfter + 50*time.Millisecond)
-	before, linked := s.m.stats.Told, s.dialled()
-	linked = append(linked, keepers...)
-	s.to(s.now + time.Second)
-	from := s.now
-	for range 10 {
-		s.to(s.now + time.Second)
-		for _, k := range linked {
-			for _, ih := range names {
-				s.m.Told(s.now, k, registry.Name(s.m.cfg.BucketKey, k, ih), []Record{keeper(at % 900)})
-				at++
-			}
-		}
-	}
-	if got, most := s.m.stats.Told-before, uint64(hintBurst+hintRate*(s.now-from).Seconds()+5); got > most || got < 30 {
-		t.Errorf("%d nodes taken in, want %d at most", got, most)
-	}
-}
-
-// A node that was only told of, and showed nothing, keeps neither its link nor
-// its place.
-func TestWhoShowsNothingIsLetGo(t *testing.T) {
-	s, ih, keepers := asked(t, Config{})
-	s.m.Told(s.now, keepers[0], registry.Name(s.m.cfg.BucketKey, keepers[0], ih), []Record{keeper(50)})
-	s.to(s.now + 10*time.Millisecond)
-	s.dialled()
-	s.m.Census(s.now, key(50), 5)
-	gone := false
-	for range 120 {
-		s.to(s.now + time.Second)
-		for _, a := range s.of(ActClose) {
-			gone = gone || a.Key == key(50)
-			s.m.LinkDown(s.now, a.Key)
-		}
-		for _, a := range s.of(ActDial) {
-			if gone && a.Key == key(50) {
-				t.Fatal("dialled again")
-			}
-		}
-		for _, a := range s.of(ActSearch) {
-			s.m.SearchDone(s.now, a.ID, false)
-		}
-	}
-	if n := s.m.nodes[key(50)]; !gone || n != nil && len(n.shares) > 0 {
-		t.Errorf("link gone: %v", gone)
-	}
-}
-
 // A heavy node finds room in a table that is full, a light one does not.
 func TestTheHeaviestAreKept(t *testing.T) {
 	s := newLarge(t, Config{MaxNodes: 60}, 50)
@@ -391,5 +262,48 @@ func TestTheHeaviestAreKept(t *testing.T) {
 		if n.duty != nil && !s.m.reg.ring.Has(k, n.ringGroup()) {
 			t.Error("a responsible node is not counted in")
 		}
+	}
+}
+
+// Links to responsible nodes are made at a rate, however many swarms begin.
+func TestErrandsHaveARate(t *testing.T) {
+	s := newLarge(t, Config{MaxLinks: 1000, MaxDials: 1000}, 300)
+	for i := range 2000 {
+		s.m.Touched(s.now, fmt.Sprint("swarm", i), SwarmState{Local: 1, Remote: 1}, true)
+	}
+	began, dials := s.now, 0
+	for range 20 {
+		s.to(s.now + time.Second)
+		dials += len(s.dialled())
+	}
+	if most := errandBurst + int(errandRate*(s.now-began).Seconds()) + 1; dials > most || dials < 50 {
+		t.Errorf("%d links in 20 s, want %d at most", dials, most)
+	}
+}
+
+// More new swarms than may wait for a node are told with the others of their
+// bucket.
+func TestManyNewSwarmsAtOnce(t *testing.T) {
+	s := newLarge(t, Config{}, 30)
+	count, bucket := 0, registry.Bucket(s.m.cfg.BucketKey.Bucket(s.foreign(30)))
+	for i := 0; count < maxFresh+500; i++ {
+		ih := fmt.Sprint("swarm", i)
+		if registry.Bucket(s.m.cfg.BucketKey.Bucket(ih)) == bucket {
+			s.m.Touched(s.now, ih, SwarmState{Local: 1, Remote: 1}, true)
+			count++
+		}
+	}
+	said := map[uint64]bool{}
+	for range 30 {
+		s.to(s.now + time.Second)
+		s.dialled()
+		for _, a := range s.of(ActRegister) {
+			for _, name := range a.Say {
+				said[name] = true
+			}
+		}
+	}
+	if len(said) != registry.Replicas*count || s.m.stats.Dropped[DropRegister] == 0 {
+		t.Errorf("%d names of %d swarms, %d dropped", len(said), count, s.m.stats.Dropped[DropRegister])
 	}
 }
