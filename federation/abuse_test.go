@@ -62,7 +62,7 @@ func (w *world) plantPuppet(i int, hp string, hashes ...string) {
 
 // A node cannot learn the hash of a swarm that it did not know. Who stores a
 // swarm's list in the DHT sees the target, and lists himself. Guard:
-// mesh.approach, mesh.mayJoin.
+// mesh.approach, mesh.mayJoin; when swarms end, sh.known in mesh.dropSwarm.
 func TestAbuseHarvestOfInfoHashes(t *testing.T) {
 	const swarms = 40
 	for name, census := range map[string]bool{"understands names": true, "says it does not": false} {
@@ -97,6 +97,18 @@ func TestAbuseHarvestOfInfoHashes(t *testing.T) {
 				}
 				if census && len(p.namesSent()) < swarms {
 					t.Fatalf("%d of %d swarms were named", len(p.namesSent()), swarms)
+				}
+				// Nor does the end of a swarm tell it.
+				for _, ih := range hashes[:swarms/2] {
+					c.announce(ih, 0, "event", "stopped")
+				}
+				time.Sleep(10 * time.Second)
+				told = 0
+				for _, ih := range hashes {
+					told += min(1, p.told(ih))
+				}
+				if told > most {
+					t.Fatalf("%d info hashes were told when their swarms ended", told)
 				}
 				// Knowing the swarm, it has what it came for.
 				last := hashes[swarms-1]

@@ -179,8 +179,9 @@ func (m *Mesh) dropSwarm(s *swarm) {
 	}
 	for len(s.shares) > 0 {
 		sh := s.shares[len(s.shares)-1]
-		if sh.node.up && (sh.joined || sh.node.speaks) {
-			// Those that only know of us count us no more.
+		if sh.node.up && (sh.joined || sh.node.speaks && sh.known) {
+			// Those that only know of us count us no more. Who was told no
+			// more than the name does not learn the info hash by its end.
 			m.emit(Action{Kind: ActLeave, Key: sh.node.key, InfoHash: s.infoHash})
 		}
 		if sh.node.up && sh.known {

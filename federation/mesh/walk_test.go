@@ -243,6 +243,10 @@ func (w *walk) hold(a Action) {
 			t.Fatalf("told %q in plain to a node that a search named", a.InfoHash)
 		}
 		allow(w.knows, a.InfoHash, a.Key) // now
+	case ActLeave:
+		if !w.knows[a.InfoHash][a.Key] {
+			t.Fatalf("told the end of %q to a node that has not shown that it knows it", a.InfoHash)
+		}
 	case ActNames, ActFilter:
 		if !w.up[a.Key] || !w.speaks[a.Key] {
 			t.Fatal("says something of swarms to a node that may not understand it")
