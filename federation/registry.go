@@ -139,17 +139,25 @@ func (l *link) onTold(m *frame.Told) bool {
 		} // a bad one is counted by reason
 	}
 	for _, found := range m.Found {
-		nodes := make([]mesh.Record, 0, len(found.Nodes))
 		for _, place := range found.Nodes {
 			if int(place) >= len(records) {
 				return !l.strike(strikeFrame)
 			}
-			if r := records[place]; r != nil {
-				nodes = append(nodes, *r)
-			}
 		}
-		l.f.step(func(m *mesh.Mesh, now time.Duration) { m.Told(now, l.peer.key, found.Name, nodes) })
 	}
+	// One step, however many names: a few bytes each may be about nothing.
+	l.f.step(func(to *mesh.Mesh, now time.Duration) {
+		var nodes []mesh.Record
+		for _, found := range m.Found {
+			nodes = nodes[:0]
+			for _, place := range found.Nodes {
+				if r := records[place]; r != nil {
+					nodes = append(nodes, *r)
+				}
+			}
+			to.Told(now, l.peer.key, found.Name, nodes)
+		}
+	})
 	return true
 }
 

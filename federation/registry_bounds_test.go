@@ -113,6 +113,22 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
+// However many names an answer is about, mesh takes it in at once: each costs a
+// few bytes, and one record goes for all.
+func TestAnAnswerIsOneStep(t *testing.T) {
+	var now atomic.Int64
+	f, l := responsibleLink(t, &now)
+	clock, reads := f.cfg.Now, 0
+	f.cfg.Now = func() time.Time { reads++; return clock() }
+	m := frame.Told{}
+	for i := range frame.DefaultLimits().MaxNames {
+		m.Found = append(m.Found, frame.Found{Name: uint64(i)})
+	}
+	if l.onTold(&m); reads > 10 {
+		t.Errorf("the clock was read %d times for an answer about %d names", reads, len(m.Found))
+	}
+}
+
 // A node whose record is not there, is a guess or is a leaf's is told to nobody.
 func TestWhoIsNotTold(t *testing.T) {
 	var now atomic.Int64
