@@ -153,7 +153,9 @@ func (m *Mesh) addNode(key Key, wanted bool) *node {
 }
 
 // evictNode forgets a node that nothing holds: one that failed, or for a
-// wanted newcomer any. It looks at a sample, so that its cost is bounded.
+// wanted newcomer any, the one first seen last in a sample, so that its cost is
+// bounded. Keys are free, and whoever comes is wanted: so new ones displace each
+// other, and few of those before them.
 func (m *Mesh) evictNode(wanted bool) bool {
 	var worst *node
 	for range 32 {
@@ -161,7 +163,7 @@ func (m *Mesh) evictNode(wanted bool) bool {
 		if n.held() || !wanted && n.fails == 0 && !n.record.Unverified {
 			continue
 		}
-		if worst == nil || n.fails > worst.fails {
+		if worst == nil || n.fails > worst.fails || n.fails == worst.fails && n.firstSeen > worst.firstSeen {
 			worst = n
 		}
 	}
@@ -258,7 +260,8 @@ func (m *Mesh) startDials() {
 	for len(m.dialQueue) > 0 && len(m.dials) < m.cfg.MaxDials && m.links+len(m.dials) < m.cfg.MaxLinks {
 		first := 0
 		for i, n := range m.dialQueue {
-			if n.before(m.dialQueue[first]) {
+			o := m.dialQueue[first]
+			if n.before(o) || !o.before(n) && n.sought() && !o.sought() {
 				first = i
 			}
 		}
@@ -273,6 +276,10 @@ func (m *Mesh) startDials() {
 		}
 	}
 }
+
+// sought reports whether more speaks for a dial to n than errands, and the word
+// of responsible nodes, of which liars may bring more than there are dials.
+func (n *node) sought() bool { return n.base || !n.onlyHints() }
 
 func (m *Mesh) startDial(n *node) {
 	if n.record.Expires <= m.unix {

@@ -172,3 +172,30 @@ func TestBriefLinksBackOff(t *testing.T) {
 		t.Errorf("%d dials in ten minutes", dials)
 	}
 }
+
+// Whoever comes with one new key after the other displaces those that came
+// before with the like, and not all that have been known for long.
+func TestFreshKeysDisplaceEachOther(t *testing.T) {
+	const nodes, fresh = 200, 2000
+	s := newScript(t, Config{MaxNodes: nodes, AllowPrivate: true, NoRendezvous: true})
+	for i := range nodes {
+		s.m.Learn(s.now, recordOf(1+i))
+	}
+	s.to(s.now + time.Hour)
+	for i := range fresh {
+		k := key(1000 + i)
+		s.m.LinkUp(s.now, k, Link{})
+		s.to(s.now + 100*time.Millisecond)
+		s.m.LinkDown(s.now, k)
+		s.to(s.now + time.Second)
+	}
+	left := 0
+	for i := range nodes {
+		if s.m.nodes[key(1+i)] != nil {
+			left++
+		}
+	}
+	if left < nodes*2/3 {
+		t.Errorf("%d of %d nodes are known after %d keys came and went", left, nodes, fresh)
+	}
+}

@@ -141,3 +141,33 @@ func TestWhoShowsNothingIsLetGo(t *testing.T) {
 		t.Errorf("link gone: %v", gone)
 	}
 }
+
+// Whom a search names is dialled before those that only a responsible node
+// named, whose hosts may answer nothing for as long as a dial waits.
+func TestWhoIsToldOfIsDialledLast(t *testing.T) {
+	s, ih, keepers := asked(t, Config{})
+	s.m.cfg.MaxDials = 2
+	at := 100
+	for _, k := range keepers[:2] {
+		s.m.Told(s.now, k, registry.Name(s.m.cfg.BucketKey, k, ih), []Record{keeper(at), keeper(at + 1), keeper(at + 2), keeper(at + 3)})
+		at += 4
+	}
+	s.to(s.now + 10*time.Millisecond)
+	busy := s.of(ActDial)
+	if len(busy) != 2 {
+		t.Fatalf("%d dials", len(busy))
+	}
+	for len(s.swarmSearches()) == 0 {
+		s.to(s.now + time.Second)
+	}
+	q := s.swarmSearches()[0]
+	s.m.Sighting(s.now, q.ID, private(50))
+	s.to(s.now)
+	s.m.Resolved(s.now, private(50), recordOf(50))
+	s.to(s.now)
+	s.m.DialDone(s.now, busy[0].ID, DialFailed, Key{})
+	s.to(s.now)
+	if dials := s.of(ActDial); len(dials) != 1 || dials[0].Key != key(50) {
+		t.Errorf("dials %d nodes, first %d", len(dials), index(dials[0].Key))
+	}
+}
