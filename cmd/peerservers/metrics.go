@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -26,8 +27,8 @@ type snapshot struct {
 }
 
 // family is one metric: its value, or its values by a label that has the same
-// few values always, because they are names of constants and never come from
-// the wire.
+// few values always, because they are names of constants, or numbers with a
+// bound, and never come from the wire.
 type family struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
@@ -115,6 +116,13 @@ func (c *collector) addServer() {
 	c.counter("pings_received_total", "Pings that clients sent of their own accord.", func(s *snapshot) float64 { return float64(s.server.PingsIn) })
 	c.counter("write_failures_total", "Connections given up because a write failed.", func(s *snapshot) float64 { return float64(s.server.WriteFailed) })
 	c.counter("certificate_reloads_total", "Times that the certificate was read again.", func(s *snapshot) float64 { return float64(s.server.Reloads) })
+	c.gauge("loops", "Event loops that serve connections.", func(s *snapshot) float64 { return float64(len(s.server.LoopsBusy)) })
+	c.counters("loop_busy_seconds_total", "Time that an event loop neither waited nor paused; its rate is how busy it is.", "loop",
+		func(s *snapshot, yield func(string, float64)) {
+			for i, busy := range s.server.LoopsBusy { // of which there are at most wsserver.MaxLoops
+				yield(strconv.Itoa(i), busy.Seconds())
+			}
+		})
 	c.counters("frames_dropped_total", "Messages that were not sent to clients.", "reason",
 		func(s *snapshot, yield func(string, float64)) { byLabel(s.server.Dropped, yield) })
 	c.counters("connections_ended_total", "Connections that ended.", "reason",

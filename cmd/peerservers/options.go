@@ -74,7 +74,7 @@ type serveCommand struct {
 	Admin       string        `group:"operation" placeholder:"HOST:PORT" help:"Serve /metrics, /federation.json and /debug/pprof/ here. Not for the public."`
 	StatsHashes bool          `group:"operation" help:"List info hashes on /stats and /stats.json."`
 	Engine      string        `group:"operation" default:"" placeholder:"NAME" help:"How connections are served: loops (Linux, the default there) or portable."`
-	Loops       int           `group:"operation" placeholder:"N" help:"Event loops of the engine loops (default 1, which serves tens of thousands of clients)."`
+	Loops       int           `group:"operation" placeholder:"N" help:"Event loops of the engine loops, a fixed number; by default one, which serves tens of thousands of clients, and while all are busy one more, up to one for each processor."`
 	TLSRecords  bool          `group:"operation" name:"tls-records" help:"Encrypt TLS 1.3 records with our own record layer instead of crypto/tls: less memory and CPU. Engine loops only."`
 	Drain       time.Duration `group:"operation" default:"10s" help:"After SIGTERM, how long to wait for connections to close (default ${default})."`
 }
@@ -190,7 +190,7 @@ func (c *serveCommand) validateOperation() error {
 		add(wrong("--engine", c.Engine, "give loops or portable, or leave it out", "there is no such engine"))
 	}
 	if c.Loops < 0 || c.Loops > wsserver.MaxLoops {
-		add(wrong("--loops", strconv.Itoa(c.Loops), fmt.Sprintf("give 1 to %d", wsserver.MaxLoops), "out of range"))
+		add(wrong("--loops", strconv.Itoa(c.Loops), fmt.Sprintf("give 1 to %d, or leave it out", wsserver.MaxLoops), "out of range"))
 	}
 	if c.Drain < 0 {
 		add(wrong("--drain", c.Drain.String(), "give 0s or more", "in the past"))

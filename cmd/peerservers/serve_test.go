@@ -59,7 +59,7 @@ func TestTwoNodes(t *testing.T) {
 		for _, want := range []string{
 			"peerservers_links 1", "peerservers_members 1", "peerservers_swarms 1", `peerservers_offers_total{fate="relayed"} 1`,
 			`peerservers_faults_total{fault="syntax"} 0`, "peerservers_dht_good_nodes", "go_goroutines",
-			`peerservers_links_by_direction{direction="`, "peerservers_shared_swarms 1", "peerservers_dht_packets_per_second_limit 250",
+			`peerservers_links_by_direction{direction="`, "peerservers_shared_swarms 1", "peerservers_loops ", "peerservers_dht_packets_per_second_limit 250",
 		} {
 			if !strings.Contains(metrics, want) {
 				t.Errorf("/metrics lacks %s", want)

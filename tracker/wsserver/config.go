@@ -31,7 +31,9 @@ type Config struct {
 	// for the first where the system and the listeners allow it and for the
 	// second elsewhere.
 	Engine string
-	// Loops is how many event loops EngineLoops runs (1).
+	// Loops is how many event loops EngineLoops runs. 0: one to begin with, and
+	// while all there are are busy one more after the other, up to one for each
+	// processor (GOMAXPROCS) and MaxLoops. Those that were started stay.
 	Loops int
 	// Compress, unless 0, offers clients permessage-deflate (RFC 7692), and
 	// messages to those who take it are compressed from this size on.
@@ -86,8 +88,8 @@ type Config struct {
 	TotalBacklog int64
 	// TotalIncomplete bounds the memory for messages, requests and the
 	// loops' handshakes that have arrived in part, over all connections (256
-	// MiB). Each loop has an equal part of it, and so have connections without
-	// one; beyond that those whose beginning is the longest ago are closed.
+	// MiB). Each loop that runs has an equal part of it, and so have connections
+	// without one; beyond that those whose beginning is the longest ago are closed.
 	TotalIncomplete int64
 
 	// HeaderTimeout is how long a request, TLS included, may take to arrive
@@ -110,6 +112,10 @@ type Config struct {
 
 	// pretend, for tests, says where a loop's socket is from.
 	pretend func(netip.AddrPort) netip.AddrPort
+	// worked, for tests, says how long a loop has been busy, and processors
+	// how many there are.
+	worked     func(loop int) time.Duration
+	processors int
 }
 
 // MaxLoops bounds Config.Loops.

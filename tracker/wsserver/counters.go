@@ -1,6 +1,9 @@
 package wsserver
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // dropReason is why a frame was not sent.
 type dropReason uint8
@@ -94,6 +97,9 @@ type Stats struct {
 	Sockets int   // sockets accepted and open, those among them
 	Backlog int64 // bytes unsent over all connections
 	Held    int64 // bytes of memory for what has arrived in part
+	// LoopsBusy is how long each event loop has been busy since it was started,
+	// by its number, which is below MaxLoops. There are as many as run.
+	LoopsBusy []time.Duration
 
 	Opened      int64 // WebSockets of clients
 	FramesIn    int64 // messages
@@ -118,6 +124,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Backlog:     s.backlog.Load(),
 		Held:        s.held.Load(),
+		LoopsBusy:   s.loopsBusy(),
 		Opened:      c.opened.Load(),
 		FramesIn:    c.framesIn.Load(),
 		BytesIn:     c.bytesIn.Load(),

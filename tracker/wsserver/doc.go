@@ -12,6 +12,12 @@
 // connection whatever it brought, and a few hundred bytes for a silent client,
 // because all that it reads and writes with is the loop's.
 //
+// One loop serves tens of thousands of clients, and several have to hand on what
+// is for each other's. So there is one, until it is busy: then another is
+// started, and takes new connections until it has as much to do
+// (balance_linux.go). Config.Loops fixes their number; then
+// each can have a listener of its own (Listen).
+//
 // # The portable engine: a connection's life
 //
 // Accept never waits: it counts the socket against its limits and wraps it so

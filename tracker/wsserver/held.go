@@ -77,11 +77,12 @@ type incoming struct {
 	list holdings
 }
 
-// bound sets the limit of what is held from now on.
+// bound sets the limit of what is held.
 func (in *incoming) bound(limit int64) {
 	in.mu.Lock()
+	was := in.list.bytes
 	in.list.limit = limit
-	in.mu.Unlock()
+	in.press(was)
 }
 
 // hold is holdings.hold; where that makes too much, the oldest yield.
@@ -89,6 +90,12 @@ func (in *incoming) hold(h *holding, by holder, bytes int) {
 	in.mu.Lock()
 	was := in.list.bytes
 	in.list.hold(h, by, bytes)
+	in.press(was)
+}
+
+// press makes the oldest yield as long as too much is held, of which it was so
+// many bytes before. Caller holds mu, which press gives up.
+func (in *incoming) press(was int64) {
 	var yield []holder
 	for in.list.over() {
 		// Its goroutine frees it in a moment.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -83,10 +84,13 @@ type loop struct {
 	// heldSaid is how much of dec.held is in Server.held.
 	heldSaid int64
 	pacer    pacer
-	yielded  time.Time // when it let others run
-	quit     bool
-	stopped  chan struct{} // closed at the end
-	failed   chan<- error
+	// worked is pacer.worked, for others to read.
+	worked  atomic.Int64
+	growth  *growth   // nil: it starts no other loops
+	yielded time.Time // when it let others run
+	quit    bool
+	stopped chan struct{} // closed at the end
+	failed  chan<- error
 }
 
 // loopListener is a listening socket of a loop.
@@ -105,6 +109,7 @@ func newLoop(s *Server, number int, failed chan<- error) (*loop, error) {
 		events: make([]epoll.Event, 0, eventBatch), read: make([]byte, readBuffer),
 		dec: decoder{limit: s.cfg.MaxMessage, pool: &s.pool}, shelf: shelf{pool: &s.pool},
 		text: bufio.NewReader(nil), stopped: make(chan struct{}),
+		pacer: pacer{begun: time.Now()},
 	}
 	l.mail.poller = p
 	l.clock()
@@ -160,6 +165,7 @@ func (l *loop) run() {
 		if l.tick != l.wheel.now {
 			l.unrest()
 			l.cool()
+			l.survey()
 		}
 		l.wheel.advance(l.tick, l.look)
 		for i := range events {
@@ -314,6 +320,7 @@ func (l *loop) bury() {
 
 // publish adds up what was counted since the last time.
 func (l *loop) publish() {
+	l.worked.Store(int64(l.pacer.worked))
 	t, c := &l.totals, &l.s.counts
 	if t.unsent != 0 {
 		l.s.backlog.Add(t.unsent)
@@ -353,7 +360,9 @@ func (l *loop) end() {
 	}
 	l.bury()
 	l.publish()
-	l.mail.close()
+	for _, a := range l.mail.close() {
+		a.drop(l.s)
+	}
 	l.poller.Close()
 	close(l.stopped)
 }

@@ -91,12 +91,7 @@ func TestLoopsLeaveNoDescriptor(t *testing.T) {
 			nc.Close()
 		}
 	}
-	for end := time.Now().Add(patience); descriptors(t) > before+8; time.Sleep(time.Millisecond) {
-		// Test clients close theirs at the end of the test.
-		if time.Now().After(end) {
-			t.Fatalf("%d descriptors, before it %d", descriptors(t), before)
-		}
-	}
+	noDescriptorMore(t, before)
 }
 
 // An idle loop waits without end, and one with clients until the next of them

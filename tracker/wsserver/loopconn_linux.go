@@ -140,9 +140,7 @@ func (l *loop) arrived(c *loopConn, in []byte) {
 	} else {
 		l.arrivedPlain(c, in)
 	}
-	for l.dec.held.over() {
-		l.dec.held.oldest.owner.yield()
-	}
+	l.press()
 }
 
 // yield implements holder.

@@ -103,18 +103,22 @@ func (l *loop) accepted(fd int, addr netip.AddrPort) {
 		unix.Close(fd)
 		return
 	}
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	c, err := l.add(fd)
+	l.assign(arrival{fd, addr, p, trusted})
+}
+
+// enter makes a socket the loop's own.
+func (l *loop) enter(a arrival) {
+	unix.SetsockoptInt(a.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	c, err := l.add(a.fd)
 	if err != nil {
-		l.s.limits.leaveSocket(&p)
-		unix.Close(fd)
+		a.drop(l.s)
 		return
 	}
-	c.group, c.flags = p.ip, holdsSocket
-	if trusted {
+	c.group, c.flags = a.place.ip, holdsSocket
+	if a.trusted {
 		c.flags |= viaProxy
 	}
-	c.request = &loopRequest{addr: addr, header: trusted && l.s.cfg.ProxyProtocol}
+	c.request = &loopRequest{addr: a.addr, header: a.trusted && l.s.cfg.ProxyProtocol}
 	l.remind(c, c.heard+ticks(l.s.cfg.HeaderTimeout))
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -15,7 +16,7 @@ const haveLoops = true
 
 // loops are a server's event loops.
 type loops struct {
-	list     []*loop
+	list     []*loop // by number; under Server.mu, as more may be started
 	handover *handover
 }
 
@@ -43,7 +44,7 @@ func (s *Server) startLoops(listeners []net.Listener, running *sync.WaitGroup, e
 	}
 	var list []*loop
 	n := min(max(s.cfg.Loops, 1), len(ours))
-	part := s.cfg.TotalIncomplete / int64(n+1)
+	part := s.incompletePart(n)
 	s.incoming.bound(part)
 	for i := range n {
 		l, err := newLoop(s, i, ended)
@@ -62,6 +63,9 @@ func (s *Server) startLoops(listeners []net.Listener, running *sync.WaitGroup, e
 			return nil, fmt.Errorf("wsserver: %w", err)
 		}
 	}
+	if s.cfg.Loops == 0 {
+		s.growFrom(list[0], running)
+	}
 	s.mu.Lock()
 	s.loops = loops{list, newHandover(s)}
 	if s.draining {
@@ -77,19 +81,28 @@ func (s *Server) startLoops(listeners []net.Listener, running *sync.WaitGroup, e
 	return others, nil
 }
 
+// incompletePart is what each of n loops, and what has no loop, has of
+// Config.TotalIncomplete.
+func (s *Server) incompletePart(n int) int64 { return s.cfg.TotalIncomplete / int64(n+1) }
+
 func closeListeners(list []net.Listener) {
 	for _, ln := range list {
 		ln.Close()
 	}
 }
 
+// loopList is the loops that there are by now. When the server drains there will
+// be no others.
+func (s *Server) loopList() []*loop {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loops.list
+}
+
 // eachLoop runs f on one loop after the other. No lock may be held that a loop
 // takes.
 func (s *Server) eachLoop(f func(l *loop)) {
-	s.mu.Lock()
-	list := s.loops.list
-	s.mu.Unlock()
-	for _, l := range list {
+	for _, l := range s.loopList() {
 		l.do(func() { f(l) })
 	}
 }
@@ -131,5 +144,13 @@ func (s *Server) loopSessions() (list []*tracker.Session) {
 			list = append(list, c.session)
 		}
 	})
+	return list
+}
+
+// loopsBusy is how long each loop has been busy.
+func (s *Server) loopsBusy() (list []time.Duration) {
+	for _, l := range s.loopList() {
+		list = append(list, s.workedBy(l))
+	}
 	return list
 }

@@ -5,6 +5,7 @@ package wsserver
 import (
 	"net"
 	"sync"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -26,3 +27,4 @@ func (s *Server) closeLoopConns(ws.StatusCode, string) {}
 func (s *Server) abortLoopConns()                      {}
 func (s *Server) quitLoops()                           {}
 func (s *Server) loopSessions() []*tracker.Session     { return nil }
+func (s *Server) loopsBusy() []time.Duration           { return nil }

@@ -48,14 +48,16 @@ const (
 type mail struct {
 	letters []letter
 	bytes   []byte
+	sockets []arrival
 	calls   []func()
 }
 
 // reset empties m for the next letters.
 func (m *mail) reset() {
 	clear(m.letters)
+	clear(m.sockets)
 	clear(m.calls)
-	m.letters, m.bytes, m.calls = m.letters[:0], m.bytes[:0], m.calls[:0]
+	m.letters, m.bytes, m.sockets, m.calls = m.letters[:0], m.bytes[:0], m.sockets[:0], m.calls[:0]
 	if cap(m.bytes) > maxKeptMail {
 		*m = mail{}
 	}
@@ -117,12 +119,27 @@ func (b *mailbox) take() *mail {
 	return &b.out
 }
 
-// close drops what is in it and what comes from now on.
-func (b *mailbox) close() {
+// close drops what is in it and what comes from now on, but for the sockets: it
+// returns those, which are somebody's to close.
+func (b *mailbox) close() []arrival {
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	sockets := b.in.sockets
 	b.closed = true
 	b.in = mail{}
-	b.mu.Unlock()
+	return sockets
+}
+
+// hand puts a socket in; false if the loop has ended.
+func (b *mailbox) hand(a arrival) bool {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return false
+	}
+	b.in.sockets = append(b.in.sockets, a)
+	b.unlock()
+	return true
 }
 
 // fits reports whether a frame may still be put in. Caller holds mu.
@@ -194,6 +211,10 @@ func (l *loop) readMail() {
 		bytes = bytes[t.size:]
 		l.relieve()
 	}
+	// Before the calls: who ends all connections means these, too.
+	for _, a := range m.sockets {
+		l.enter(a)
+	}
 	for _, f := range m.calls {
 		f()
 	}
@@ -222,20 +243,28 @@ func (l *loop) open(t *letter, bytes []byte) {
 // do runs f on the loop and returns when it has; false if the loop has ended.
 func (l *loop) do(f func()) bool {
 	done := make(chan struct{})
-	b := &l.mail
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
+	if !l.mail.call(func() { f(); close(done) }) {
 		return false
 	}
-	b.in.calls = append(b.in.calls, func() { f(); close(done) })
-	b.unlock()
 	select {
 	case <-done:
 		return true
 	case <-l.stopped:
 		return false
 	}
+}
+
+// call makes the loop run f; false if it has ended. If it ends before it comes
+// to that, it does not.
+func (b *mailbox) call(f func()) bool {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return false
+	}
+	b.in.calls = append(b.in.calls, f)
+	b.unlock()
+	return true
 }
 
 // stage is what one iteration has for the connections of another loop.

@@ -30,6 +30,8 @@ type pacer struct {
 	paused bool      // this iteration was waited for
 	doubt  int       // iterations not to wait after the next failure
 	skip   int       // iterations not to wait from now on
+	// worked is how long all iterations took until they came to wait or pause.
+	worked time.Duration
 }
 
 // begin notes that an iteration begins at now with n events.
@@ -52,9 +54,12 @@ func (p *pacer) begin(now time.Time, n int) {
 	p.paused = false
 }
 
-// left is how long events are to gather from now on, if at all.
+// left ends an iteration at now: it is how long events are to gather from then
+// on, if at all.
 func (p *pacer) left(now time.Time) time.Duration {
-	left := gather - now.Sub(p.begun)
+	took := now.Sub(p.begun)
+	p.worked += took
+	left := gather - took
 	if !p.busy || left < leastPause {
 		return 0
 	}

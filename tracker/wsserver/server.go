@@ -116,7 +116,8 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	if s.certs != nil {
 		background.Go(func() { s.certs.watch(ctx, s.cfg.Log, &s.counts.reloads) })
 	}
-	ended := make(chan error, len(listeners)+1)
+	// Room for all that ever ends: nobody reads more than the first.
+	ended := make(chan error, 2*len(listeners)+MaxLoops+1)
 	listeners, err := s.startLoops(listeners, &background, ended)
 	if err != nil {
 		return err
