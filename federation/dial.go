@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -11,8 +12,6 @@ import (
 	"net"
 	"net/netip"
 	"time"
-
-	"bufio"
 
 	"github.com/gobwas/ws"
 
@@ -65,6 +64,15 @@ func outcomeOf(err error) mesh.Outcome {
 // connect dials u and proves who is there. It follows no redirect and asks no
 // proxy: either would lead around the guard.
 func (f *Federation) connect(ctx context.Context, u nodeaddr.URL, expect mesh.Key, seq uint64) (*link, error) {
+	if expect != (mesh.Key{}) { // a seed is the operator's word
+		ctx = dialguard.WithAttempt(ctx, func(a netip.AddrPort) error {
+			if !f.knocks.Take(f.now(), a, u.Host) {
+				f.stats.dialsCrowded.Add(1)
+				return dialguard.ErrCrowded
+			}
+			return nil
+		})
+	}
 	d := ws.Dialer{
 		Protocols: []string{Subprotocol},
 		NetDial:   f.cfg.Dialer.DialContext,
@@ -83,6 +91,7 @@ func (f *Federation) connect(ctx context.Context, u nodeaddr.URL, expect mesh.Ke
 		conn.Close()
 		return nil, err
 	}
+	f.knocks.Proven(f.now(), remoteAddr(conn), u.Host)
 	return l, nil
 }
 

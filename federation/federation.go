@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/draeder/peerservers/federation/dialguard"
 	"github.com/draeder/peerservers/federation/frame"
 	"github.com/draeder/peerservers/federation/handshake"
 	"github.com/draeder/peerservers/federation/mesh"
@@ -48,6 +49,7 @@ type Federation struct {
 	accepts  acceptances
 	registry registrations
 	strays   strays
+	knocks   *dialguard.Knocks
 	entropy  func() handshake.Entropy // of each handshake; tests replay theirs
 
 	place   atomic.Pointer[Place]
@@ -79,7 +81,7 @@ func New(cfg Config) (*Federation, error) {
 		wake:  make(chan struct{}, 1), fresh: make(chan struct{}, 1), renew: make(chan struct{}, 1),
 		rand:  rand.New(rand.NewPCG(cfg.Rand.Uint64(), cfg.Rand.Uint64())),
 		peers: make(map[mesh.Key]*peer),
-		known: newNodeBook(), entropy: entropy,
+		known: newNodeBook(), entropy: entropy, knocks: dialguard.NewKnocks(),
 	}
 	f.accepts.init()
 	f.registry.init(cfg.Registry, rand.New(rand.NewPCG(cfg.Rand.Uint64(), cfg.Rand.Uint64())))

@@ -14,7 +14,7 @@ import (
 type counters struct {
 	links, duplicates, barred, linkErrors, writeErrors   atomic.Uint64
 	acceptsRefused, handshakeIO                          atomic.Uint64
-	acceptsEvicted, acceptsFull                          atomic.Uint64
+	acceptsEvicted, acceptsFull, dialsCrowded            atomic.Uint64
 	offersOut, offersDropped, answersOut, answersDropped atomic.Uint64
 	refusedOut, refusedDropped                           atomic.Uint64
 	offersIn, answersIn, answersAccepted                 atomic.Uint64
@@ -42,6 +42,7 @@ type Stats struct {
 	AcceptsRefused  uint64 // over the bound of unproven links, or to a leaf
 	AcceptsEvicted  uint64 // unproven links closed for newer ones
 	AcceptsFull     uint64 // proven links refused: no room for another
+	DialsCrowded    uint64 // not made, since many names lead to that address and to nobody
 	HandshakeIO     uint64 // handshakes cut off or timed out
 	HandshakeFaults map[string]uint64
 	Frames          map[string]uint64 // received, by kind
@@ -81,7 +82,7 @@ func (f *Federation) Stats() Stats {
 	s := Stats{
 		Links: c.links.Load(), Duplicates: c.duplicates.Load(), Barred: c.barred.Load(), LinkErrors: c.linkErrors.Load(),
 		WriteErrors: c.writeErrors.Load(), AcceptsRefused: c.acceptsRefused.Load(), HandshakeIO: c.handshakeIO.Load(),
-		AcceptsEvicted: c.acceptsEvicted.Load(), AcceptsFull: c.acceptsFull.Load(),
+		AcceptsEvicted: c.acceptsEvicted.Load(), AcceptsFull: c.acceptsFull.Load(), DialsCrowded: c.dialsCrowded.Load(),
 		OffersOut: c.offersOut.Load(), OffersDropped: c.offersDropped.Load(),
 		AnswersOut: c.answersOut.Load(), AnswersDropped: c.answersDropped.Load(),
 		RefusedOut: c.refusedOut.Load(), RefusedDropped: c.refusedDropped.Load(),

@@ -257,7 +257,7 @@ func (c *collector) addFederation() {
 			count uint64
 		}{
 			{"link", f.Links}, {"duplicate_link", f.Duplicates}, {"barred", f.Barred}, {"link_error", f.LinkErrors},
-			{"write_error", f.WriteErrors}, {"accept_refused", f.AcceptsRefused}, {"accept_evicted", f.AcceptsEvicted}, {"accept_full", f.AcceptsFull}, {"handshake_io", f.HandshakeIO},
+			{"write_error", f.WriteErrors}, {"accept_refused", f.AcceptsRefused}, {"accept_evicted", f.AcceptsEvicted}, {"accept_full", f.AcceptsFull}, {"dial_crowded", f.DialsCrowded}, {"handshake_io", f.HandshakeIO},
 			{"rejoin", f.Rejoins}, {"stray_join_refused", f.StraysRefused}, {"publish_failed", f.PublishFailed}, {"saved_stale", f.SavedStale},
 			{"watcher_overflow", f.WatcherOverflows}, {"sighting", f.Mesh.Sightings}, {"resolve", f.Mesh.Resolves},
 			{"resolve_silent", f.Mesh.ResolvesSilent}, {"resolve_bad", f.Mesh.ResolvesBad}, {"fetch", f.Mesh.Fetches},

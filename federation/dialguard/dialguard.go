@@ -70,13 +70,16 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 }
 
 // control runs between the making of a socket and its connecting.
-func (g *Guard) control(_ context.Context, _, address string, _ syscall.RawConn) error {
+func (g *Guard) control(ctx context.Context, _, address string, _ syscall.RawConn) error {
 	a, err := netip.ParseAddrPort(address)
 	if err != nil {
 		g.refused[nodeaddr.Invalid].Add(1)
 		return &RefusedError{Class: nodeaddr.Invalid}
 	}
-	return g.Check(a)
+	if err := g.Check(a); err != nil {
+		return err
+	}
+	return attempt(ctx, a)
 }
 
 // Check judges one address, as is done at each attempt to connect. The error

@@ -39,7 +39,8 @@
 //
 // A record may name somebody else's host. So a host has one dial at a time
 // whatever the port, path and key, and failures of different keys there
-// together make the pause longer: four dials in the first minute, then fewer.
+// together make the pause longer: four dials in the first minute, then fewer. That
+// many hosts are one address is seen only when they are dialled (dialguard.Knocks).
 //
 // Nodes that only guess where they are come last (guess.go).
 //

@@ -12,7 +12,7 @@ import (
 func Realistic(size Size, seed uint64, sw Switches) *Result {
 	r := newResult("realistic", seed)
 	nodes, peers, swarms := size.pick(8, 40, 500), size.pick(150, 3000, 100_000), size.pick(30, 600, 20_000)
-	end := time.Duration(size.pick(20, 30, 40)) * time.Minute
+	end := time.Duration(size.pick(20, 30, 20)) * time.Minute
 	w := NewWorld(configOf(size, seed, nodes, sw))
 	r.input("nodes", float64(nodes))
 	r.input("peers", float64(peers))
