@@ -18,6 +18,10 @@
 // (balance_linux.go). Config.Loops fixes their number; then
 // each can have a listener of its own (Listen).
 //
+// The loops wait with epoll. The same on io_uring, with multishot receives and
+// sends in batches, took 0.92 of the CPU time under the heavy profile: the time goes
+// to TCP, not to system calls. That is too little for a second engine.
+//
 // # The portable engine: a connection's life
 //
 // Accept never waits: it counts the socket against its limits and wraps it so
