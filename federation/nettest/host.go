@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -302,17 +303,35 @@ type Connection struct{ Local, Remote netip.AddrPort }
 // Connections are the host's with some other hosts, in no order.
 func (h *Host) Connections(others ...*Host) (list []Connection) {
 	h.tb.Helper()
+	h.established(others, func(c Connection, _ int) { list = append(list, c) })
+	return list
+}
+
+// Unacked is how many bytes the host has for others of which its kernel does not
+// know that they have arrived.
+func (h *Host) Unacked(others ...*Host) (bytes int) {
+	h.tb.Helper()
+	h.established(others, func(_ Connection, unacked int) { bytes += unacked })
+	return bytes
+}
+
+// established calls f with each connection with some other hosts.
+func (h *Host) established(others []*Host, f func(c Connection, unacked int)) {
+	h.tb.Helper()
 	for line := range strings.Lines(h.Run("ss", "-Htn", "state", "established")) {
-		f := strings.Fields(line) // two queues first
-		if len(f) < 4 {
+		word := strings.Fields(line) // the receive and send queues first
+		if len(word) < 4 {
 			h.tb.Fatalf("host %s: ss says %q", h.Name, line)
 		}
-		c := Connection{h.addrPort(f[2]), h.addrPort(f[3])}
+		unacked, err := strconv.Atoi(word[1])
+		if err != nil {
+			h.tb.Fatalf("host %s: ss says %q", h.Name, line)
+		}
+		c := Connection{h.addrPort(word[2]), h.addrPort(word[3])}
 		if slices.ContainsFunc(others, func(o *Host) bool { return slices.Contains(o.addrs, c.Remote.Addr()) }) {
-			list = append(list, c)
+			f(c, unacked)
 		}
 	}
-	return list
 }
 
 func (h *Host) addrPort(s string) netip.AddrPort {

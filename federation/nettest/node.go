@@ -116,6 +116,20 @@ func (n *Node) Status() (s Status) {
 	return s
 }
 
+// Report is all that the node says of its federation, and what it has counted,
+// for tests that failed.
+func (n *Node) Report() string {
+	n.tb.Helper()
+	var b strings.Builder
+	b.Write(n.admin("/federation.json"))
+	for line := range strings.Lines(string(n.admin("/metrics"))) {
+		if strings.HasPrefix(line, "peerservers_") && !strings.HasSuffix(line, " 0\n") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
 // Metric is the sum of a metric's samples whose labels contain with, which is
 // like `kind="offers"`, or empty for all.
 func (n *Node) Metric(name, with string) (sum float64) {
