@@ -50,9 +50,21 @@ func between(w *world) string {
 func apart(t testing.TB, start func(i int, opts ...option) *node, from int) (a, b *node, others []*node) {
 	t.Helper()
 	var urls []string
+	started := 0
 	more := func(i int) *node {
-		time.Sleep(200 * time.Millisecond) // those before have met, and tell of each other
-		return start(i, deadDHT, seeds(urls...), registered(from))
+		n := start(i, deadDHT, seeds(urls...), registered(from))
+		reached := min(started, 3)
+		until(t, fmt.Sprintf("node %d knows those before", i), func() bool {
+			// Those that it dialled name the others to it.
+			for _, o := range others[:reached] {
+				if links(o) < started {
+					return false
+				}
+			}
+			return links(n) >= reached && n.fed.Known() >= started
+		})
+		started++
+		return n
 	}
 	for i := range 5 {
 		n := more(3 + i)
@@ -60,17 +72,25 @@ func apart(t testing.TB, start func(i int, opts ...option) *node, from int) (a, 
 		urls = append(urls, n.cfg.URLs[0].String())
 	}
 	a, b = more(1), more(2)
-	ready := func(n *node) bool { return links(n) >= 3 && (from < 0 || n.fed.Stats().Counts.Responsible > 0) }
-	for i := 0; i < 4000 && !(ready(a) && ready(b)); i++ {
-		time.Sleep(5 * time.Millisecond)
-	}
-	time.Sleep(time.Second) // all buckets are assigned
+	until(t, "both have responsible nodes", func() bool {
+		return from < 0 || a.fed.Stats().Counts.Responsible > 0 && b.fed.Stats().Counts.Responsible > 0
+	})
 	for _, l := range a.fed.Status().Links {
 		if l.Key == fmt.Sprintf("%x", keyAt(2)) {
 			t.Fatal("the two are linked already")
 		}
 	}
 	return a, b, others
+}
+
+// until waits for ok, for far longer than it takes.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not yet: %s", what)
+		}
+	}
 }
 
 func links(n *node) int { return len(n.fed.Status().Links) }
@@ -86,6 +106,7 @@ func TestMeetThroughAResponsibleNode(t *testing.T) {
 				from = -1
 			}
 			a, b, others := apart(t, w.start, from)
+			time.Sleep(time.Second) // all buckets are assigned
 			ca, cb := a.client("alice"), b.client("bob")
 			ih := between(w)
 			ca.announce(ih, 5)
@@ -149,6 +170,7 @@ func TestALeafMeetsThroughAResponsibleNode(t *testing.T) {
 			return w.start(i, opts...)
 		}
 		a, b, others := apart(t, asLeaf, 4)
+		time.Sleep(time.Second) // all buckets are assigned
 		ca, cb := a.client("alice"), b.client("bob")
 		ih := between(w)
 		ca.announce(ih, 5)
