@@ -218,3 +218,32 @@ func (s *stage) askForAbsent() {
 		s.nodes[dialler+acceptor-side].fed.SendRegister(keyAt(side), []uint64{name + 1}, []uint64{name})
 	}
 }
+
+// Responsible nodes that were restarted know soon again what was registered with
+// them, not only when it is repeated.
+func TestRegistrationsOutliveThoseWhoKeepThem(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		toNoon()
+		a, b, others := apart(t, w.start, 4)
+		time.Sleep(time.Second) // all buckets are assigned
+		ca, cb := a.client("alice"), b.client("bob")
+		ih := between(w)
+		ca.announce(ih, 5)
+		time.Sleep(time.Minute)
+		for i, n := range others[:registry.Replicas] {
+			if n.fed.Stats().Registry.Held == 0 {
+				t.Fatal("nothing was registered")
+			}
+			n.stop()
+			others[i] = w.start(3+i, deadDHT, seeds(a.cfg.URLs[0].String(), b.cfg.URLs[0].String()), registered(4))
+		}
+		time.Sleep(time.Minute)
+		for i, n := range others[:registry.Replicas] {
+			if n.fed.Stats().Registry.Held == 0 {
+				t.Errorf("node %d knows nothing any more", 3+i)
+			}
+		}
+		cb.announce(ih, 5)
+		introduced(t, ca, cb, 5*time.Second)
+	})
+}

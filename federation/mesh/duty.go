@@ -13,6 +13,17 @@ const (
 	tellEvery = 20 * time.Minute
 	// tellFirst spreads the first time, which may be that of many nodes.
 	tellFirst = 10 * time.Second
+	// retellSoon is how soon, ±100 %, all is told again over a link that comes up
+	// anew: its node may have been restarted, and what was on its way over the last
+	// one may be lost. Not within retellLost of the last time, nor within retellPause
+	// if it was us who let the last link go, which loses nothing.
+	retellSoon  = 4 * time.Second
+	retellLost  = 30 * time.Second
+	retellPause = 5 * time.Minute
+	// againRate and againBurst pace the links that are made so as to ask again for
+	// swarms of a leaf: six a minute, and each is up for one.
+	againRate  = 0.1
+	againBurst = 12
 	// tellRate and tellBurst pace names for one node: nine tenths of what
 	// PROTOCOL.md lets it take.
 	tellRate  = 90.0
@@ -39,7 +50,9 @@ type duty struct {
 	from    int    // from this bucket of package filter in it on,
 	inside  int    // and this swarm in that
 	fresh   []*swarm
-	again   task // when all are told again
+	again   task          // when all are told again
+	told    time.Duration // when they were last
+	lost    bool          // what was said may not be known there any more
 	say     task
 	names   bucket
 	awaited [2]map[uint64]*swarm // names that were asked for, the newer ones first
@@ -51,10 +64,10 @@ func (d *duty) busy() bool { return d != nil && (d.todo != 0 || len(d.fresh) > 0
 func (m *Mesh) addDuty(n *node, b int) {
 	d := n.duty
 	if d == nil {
-		d = &duty{names: newBucket(tellRate, tellBurst, m.now)}
+		d = &duty{names: newBucket(tellRate, tellBurst, m.now), told: m.now}
 		d.say.run = func() { m.tellDuty(n) }
 		d.again.run = func() {
-			d.todo = d.buckets
+			d.todo, d.told, d.lost = d.buckets, m.now, false
 			m.at(&d.again, m.now+m.jitter(tellEvery, 0.25))
 			m.sooner(&d.say, m.now)
 		}
@@ -65,6 +78,25 @@ func (m *Mesh) addDuty(n *node, b int) {
 	d.buckets |= 1 << b
 	d.todo |= 1 << b
 	m.sooner(&d.say, m.now+m.jitter(tellFirst, 1))
+}
+
+// retell has all told again soon to a node with which a link has come up anew,
+// unless it was told just now.
+func (m *Mesh) retell(d *duty) {
+	if d.lost || m.now-d.told >= retellPause {
+		m.sooner(&d.again, max(m.now+m.jitter(retellSoon, 1), d.told+retellLost))
+	}
+}
+
+// registerAll has all responsible nodes told what they were only asked before:
+// others may be told of this node from now on.
+func (m *Mesh) registerAll() {
+	for _, n := range m.list {
+		if n.duty != nil {
+			n.duty.lost = true
+			m.retell(n.duty)
+		}
+	}
 }
 
 // endDuty: n is responsible for nothing any more.
@@ -127,17 +159,40 @@ func (m *Mesh) enlistDue() {
 			if n == nil {
 				continue
 			}
-			if d := n.duty; len(d.fresh) < maxFresh {
-				d.fresh = append(d.fresh, s)
-			} else {
-				m.stats.Dropped[DropRegister]++
-				d.todo |= 1 << registry.Bucket(int(s.bucket))
-			}
-			m.sooner(&n.duty.say, m.now+namePause)
+			m.tellOf(n, s)
 		}
 	}
 	if len(r.queue) > 0 {
 		m.at(&r.enlist, r.queue[0].at)
+	}
+}
+
+// tellOf has n told of one swarm.
+func (m *Mesh) tellOf(n *node, s *swarm) {
+	if d := n.duty; len(d.fresh) < maxFresh {
+		d.fresh = append(d.fresh, s)
+	} else {
+		m.stats.Dropped[DropRegister]++
+		d.todo |= 1 << registry.Bucket(int(s.bucket))
+	}
+	m.sooner(&n.duty.say, m.now+namePause)
+}
+
+// listed reports whether others are told of this node: not if nobody could dial
+// it.
+func (m *Mesh) listed() bool { return !m.cfg.Leaf && !m.unproven }
+
+// askAgain asks those responsible once more for a swarm that is about to search
+// again. Who begins it later is not told of a node that is not listed, which
+// has to ask for that; so it does as often as it searches, while offers wait here.
+func (m *Mesh) askAgain(s *swarm) {
+	if m.listed() || s.state.Remote > 0 || s.state.Parked == 0 {
+		return
+	}
+	for _, n := range m.responsible(s) {
+		if n != nil && (n.up || n.errand || m.reg.asks.take(m.now, 1)) {
+			m.tellOf(n, s)
+		}
 	}
 }
 
@@ -198,7 +253,7 @@ func (m *Mesh) runErrand(n *node) {
 func (m *Mesh) registration(n *node) Action {
 	d, a := n.duty, Action{Kind: ActRegister, Key: n.key}
 	room := min(namesAtOnce, int(d.names.tokens))
-	listed := !m.cfg.Leaf && !m.unproven // nobody could dial us
+	listed := m.listed()
 	full := func() bool { return len(a.Say)+len(a.Ask)+2 > room }
 	add := func(s *swarm) {
 		name := registry.Name(m.cfg.BucketKey, n.key, s.infoHash)

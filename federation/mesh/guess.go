@@ -150,11 +150,14 @@ func (m *Mesh) guessFailed(n *node) {
 // then swarms are searched as often as a leaf does, for it may be one.
 func (m *Mesh) Reachable(now time.Duration, announce, proven bool) {
 	m.moveTo(now)
-	m.unproven = !proven
-	if m.cfg.Leaf != announce {
+	leaf, listed := m.cfg.Leaf, m.listed()
+	m.unproven, m.cfg.Leaf = !proven, !announce
+	if m.listed() && !listed {
+		m.registerAll()
+	}
+	if leaf == m.cfg.Leaf {
 		return
 	}
-	m.cfg.Leaf = !announce
 	m.cancel(&m.rendezvous.publish)
 	if announce && !m.cfg.NoRendezvous {
 		m.at(&m.rendezvous.publish, m.now)

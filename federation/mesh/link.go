@@ -15,7 +15,11 @@ func (m *Mesh) LinkUp(now time.Duration, key Key, l Link) {
 		}
 	}
 	n.dialled = l.Dialled
+	was, known := n.group, n.groupLimit > 0
 	n.group, n.groupLimit = m.group(l.From)
+	if n.duty != nil && known && n.group != was {
+		n.duty.lost = true // it may see us elsewhere as well, and then forgets what we said from there
+	}
 	if n.up {
 		m.weigh(n)
 		return
@@ -40,6 +44,9 @@ func (m *Mesh) LinkUp(now time.Duration, key Key, l Link) {
 	if n.duty.busy() {
 		m.at(&n.duty.say, m.now+namePause) // our record is sent first
 	}
+	if n.duty != nil {
+		m.retell(n.duty)
+	}
 	n.joins = newBucket(m.cfg.JoinRate, m.cfg.JoinBurst, m.now)
 	m.sayCensus(n)
 	m.idle(n)
@@ -58,6 +65,9 @@ func (m *Mesh) LinkDown(now time.Duration, key Key) {
 	}
 	n.up = false
 	m.links--
+	if n.duty != nil && !n.closing {
+		n.duty.lost = true
+	}
 	if n.closing {
 		n.closing = false
 		m.closing--

@@ -127,6 +127,10 @@ func (m *Mesh) compareAgain(n *node) {
 func (m *Mesh) relinked(n *node) {
 	n.filterFree = min(n.filterFree, n.filtered+relinkPause)
 	m.sooner(&n.census, m.now)
+	if n.duty != nil {
+		n.duty.lost = true
+		m.retell(n.duty)
+	}
 }
 
 // silenced forgets what was to be told to n, whose link is down.

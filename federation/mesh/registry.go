@@ -54,6 +54,7 @@ type registrar struct {
 	assign   task
 	errands  bucket
 	hints    bucket // nodes told of that are taken in
+	asks     bucket // links so as to ask again
 	duties   int
 	queue    []enlisted
 	enlist   task
@@ -64,6 +65,7 @@ func (m *Mesh) startRegistry() {
 	r.ring = registry.NewRing(m.cfg.BucketKey)
 	r.errands = newBucket(errandRate, errandBurst, m.now)
 	r.hints = newBucket(hintRate, hintBurst, m.now)
+	r.asks = newBucket(againRate, againBurst, m.now)
 	r.audit.run, r.assign.run, r.enlist.run = m.auditMembers, m.assignBuckets, m.enlistDue
 	if m.cfg.RegistryFrom > 0 && !m.cfg.NoRendezvous {
 		m.at(&r.audit, m.now+auditEvery)
@@ -118,7 +120,7 @@ func (m *Mesh) unweigh(n *node) {
 // weighSelf does the same for this node: others count it in if it says that it
 // can be dialled, and so it is in its own ring.
 func (m *Mesh) weighSelf() {
-	if m.cfg.Leaf || m.unproven {
+	if !m.listed() {
 		m.reg.ring.Remove(m.cfg.Self)
 	} else {
 		m.reg.ring.Add(m.cfg.Self, netip.AddrPort{})

@@ -43,6 +43,9 @@ func (m *Mesh) startSearches() {
 			continue
 		}
 		s := m.nextSwarm()
+		if s.searched { // what is new was asked for already
+			m.askAgain(s)
+		}
 		m.stats.Searches[s.class()]++
 		s.search = m.newSearch(s, false)
 		s.began, s.searched, s.announced = m.now, true, !m.cfg.Leaf
