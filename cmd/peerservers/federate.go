@@ -18,6 +18,7 @@ import (
 	"github.com/draeder/peerservers/dhtstore"
 	"github.com/draeder/peerservers/federation"
 	"github.com/draeder/peerservers/federation/identity"
+	"github.com/draeder/peerservers/federation/mesh"
 	"github.com/draeder/peerservers/federation/nodeaddr"
 	"github.com/draeder/peerservers/federation/nodelist"
 	"github.com/draeder/peerservers/tracker"
@@ -89,6 +90,7 @@ func (c *serveCommand) openFederation(dir string, log *slog.Logger, listeners []
 		Watcher: f.watcher, Directory: directory{f.dht, ownRecordFile(dir)},
 		URLs: parseURLs(c.NodeURL, c.AllowPrivate), Guess: guess, Seeds: parseURLs(c.Seed, c.AllowPrivate),
 		AllowPrivate: c.AllowPrivate, NoRendezvous: c.NoRendezvous,
+		Mesh:   c.mesh(),
 		Nodes:  f.nodes,
 		Own:    addrs(listeners),
 		Store:  federation.FileStore{Path: filepath.Join(dir, nodesName)},
@@ -215,4 +217,12 @@ func (c *serveCommand) dhtRate() int {
 		return maxDHTRate
 	}
 	return c.DHTRate
+}
+
+// mesh is what flags say of bounds of package mesh, for which 0 is no choice.
+func (c *serveCommand) mesh() mesh.Config {
+	if c.RegistryFrom == 0 {
+		return mesh.Config{RegistryFrom: -1}
+	}
+	return mesh.Config{RegistryFrom: c.RegistryFrom}
 }

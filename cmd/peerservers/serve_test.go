@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 
@@ -267,3 +268,21 @@ type fakeListener int
 func (f fakeListener) Addr() net.Addr            { return &net.TCPAddr{IP: net.IPv4zero, Port: int(f)} }
 func (f fakeListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
 func (f fakeListener) Close() error              { return nil }
+
+// TestRegistryFrom: no flag means what mesh takes by itself, a number that number,
+// and 0 never, not mesh's default.
+func TestRegistryFrom(t *testing.T) {
+	for args, want := range map[string]int{"": 100, "--registry-from 1": 1, "--registry-from 1024": 1024, "--registry-from 0": -1} {
+		var c serveCommand
+		p, err := kong.New(&c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.mesh().RegistryFrom; got != want {
+			t.Errorf("%q: from %d nodes on, want %d", args, got, want)
+		}
+	}
+}
