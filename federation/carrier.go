@@ -17,7 +17,8 @@ type carrier struct {
 
 	header  [ws.MaxHeaderSize]byte
 	control [ws.MaxControlFramePayloadSize]byte
-	partial []byte // of a fragmented message, until its last frame
+	partial []byte // of a message that is in pieces, or larger than the buffer
+	given   int    // bytes at the front of the buffer that are the last message
 	inside  bool
 	frames  int // read since somebody counted them and set this to zero
 }
@@ -72,6 +73,10 @@ func (a *replay) Read(p []byte) (int, error) {
 // read returns the next message or control frame, which stays valid until the
 // next read.
 func (c *carrier) read(max int) (ws.OpCode, []byte, error) {
+	if _, err := c.r.Discard(c.given); err != nil {
+		return 0, nil, err
+	}
+	c.given = 0
 	if !c.inside {
 		if cap(c.partial) > keptBuffer {
 			c.partial = nil
@@ -108,6 +113,13 @@ func (c *carrier) read(max int) (ws.OpCode, []byte, error) {
 		if h.Length > int64(max-len(c.partial)) {
 			return 0, nil, errTooBig
 		}
+		if h.Fin && !c.inside && h.Length <= int64(c.r.Size()) {
+			b, err := c.whole(h)
+			if err != nil {
+				return 0, nil, err
+			}
+			return ws.OpBinary, b, nil
+		}
 		if err := c.body(h); err != nil {
 			return 0, nil, err
 		}
@@ -116,6 +128,22 @@ func (c *carrier) read(max int) (ws.OpCode, []byte, error) {
 			return ws.OpBinary, c.partial, nil
 		}
 	}
+}
+
+// whole is a message where it arrived: what fits the buffer is not copied.
+func (c *carrier) whole(h ws.Header) ([]byte, error) {
+	b, err := c.r.Peek(int(h.Length))
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.given = len(b)
+	if h.Masked {
+		ws.Cipher(b, h.Mask, 0)
+	}
+	return b, nil
 }
 
 // body appends a frame's payload. Memory is taken as bytes arrive, not as the

@@ -20,7 +20,7 @@ func (l *link) onJoin(j *frame.Join) bool {
 	if !l.validID(j.InfoHash) {
 		return !l.strike(strikeID)
 	}
-	if !l.quota.joins.allow(l.f.now(), 1) {
+	if !l.quota.joins.allow(l.now, 1) {
 		return !l.strike(strikeJoins)
 	}
 	return l.peer.joinReceived(l, j) || !l.strike(strikeJoins)
@@ -48,7 +48,7 @@ func (l *link) onOffers(m *frame.Offers) bool {
 			return false
 		}
 	}
-	n := l.quota.offers.upTo(l.f.now(), len(l.batch))
+	n := l.quota.offers.upTo(l.now, len(l.batch))
 	for _, o := range l.batch[n:] {
 		l.Refused(m.InfoHash, m.PeerID, o, swarm.RefuseLimit)
 	}

@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 	"unicode/utf8"
 
@@ -107,6 +109,7 @@ func FuzzLinkFrames(f *testing.F) {
 		limits := frame.DefaultLimits()
 		for len(script) >= 2 {
 			n := min(int(binary.BigEndian.Uint16(script)), len(script)-2)
+			l.now = fed.now()
 			if done, err := l.take(script[2:2+n], &limits); done || err != nil {
 				break
 			}
@@ -132,7 +135,8 @@ func FuzzLinkFrames(f *testing.F) {
 // nobody is a Dialer for which there is nobody.
 type nobody struct{ Dialer }
 
-// FuzzCarrier reads any bytes as a WebSocket connection.
+// FuzzCarrier reads any bytes as a WebSocket connection, and once more with a
+// buffer that holds next to nothing, byte by byte, which says the same.
 func FuzzCarrier(f *testing.F) {
 	mask := [4]byte{1, 2, 3, 4}
 	whole := appendFrame(nil, ws.OpBinary, []byte("hello"), &mask)
@@ -143,9 +147,14 @@ func FuzzCarrier(f *testing.F) {
 	f.Add([]byte{0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, false)
 	f.Fuzz(func(t *testing.T, data []byte, client bool) {
 		c := newCarrier(bytesConn{r: bytes.NewReader(data)}, nil, client)
+		small := newCarrier(nil, bufio.NewReaderSize(iotest.OneByteReader(bytes.NewReader(data)), 16), client)
 		const most = 100_000
 		for {
 			op, msg, err := c.read(most)
+			sop, smsg, serr := small.read(most)
+			if (err == nil) != (serr == nil) || sop != op || !bytes.Equal(smsg, msg) {
+				t.Fatalf("%v %q %v, and in pieces %v %q %v", op, msg, err, sop, smsg, serr)
+			}
 			if err != nil {
 				return
 			}

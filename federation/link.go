@@ -25,10 +25,11 @@ const (
 	// link more than the frame.
 	deadAfter  = 2*pingEvery + 5*time.Second
 	rearmEvery = 5 * time.Second
-	// gather is the least time between two writes: what comes sooner after
-	// one waits for the rest of it and shares the next. Alone, a frame goes at
-	// once.
-	gather = time.Millisecond
+	// gather is the time between two writes: what comes sooner after one waits for
+	// the rest of it and shares the next. Alone, a frame goes at once. It is as
+	// long as event loops let the messages of clients gather. To wake either side's
+	// goroutine costs as much as all that is done with a few frames.
+	gather = 2 * time.Millisecond
 	// drainFor is how long a link that said bye waits for the other side to
 	// have said all.
 	drainFor = 5 * time.Second
@@ -50,6 +51,7 @@ type link struct {
 	byeSent, byeGot bool
 
 	// Owned by the reader.
+	now   time.Duration // when it read the message at hand
 	in    frame.Frame
 	quota meter
 	keys  [][]byte // memory for the keys of offers
@@ -90,7 +92,6 @@ func (l *link) write() {
 	defer close(l.writeDone)
 	ping := time.NewTimer(l.pingPause())
 	defer ping.Stop()
-	var wrote time.Time
 	for {
 		select {
 		case <-l.out.wake:
@@ -99,11 +100,7 @@ func (l *link) write() {
 			l.out.put(ws.OpPing, nil, false)
 			ping.Reset(l.pingPause())
 		}
-		if early := gather - time.Since(wrote); early > 0 {
-			time.Sleep(early)
-		}
 		done, err := l.out.write(l.conn)
-		wrote = time.Now()
 		if err != nil {
 			l.f.stats.writeErrors.Add(1)
 			l.conn.Close()
@@ -112,6 +109,7 @@ func (l *link) write() {
 		if done {
 			return
 		}
+		time.Sleep(gather)
 	}
 }
 
@@ -125,11 +123,12 @@ var errBye = errors.New("bye")
 // read is the reader's loop.
 func (l *link) read() error {
 	limits := frame.DefaultLimits()
-	var armed time.Time
+	l.now = l.f.now()
+	armed := l.now - rearmEvery
 	for {
-		if now := time.Now(); now.Sub(armed) >= rearmEvery {
-			armed = now
-			l.conn.SetReadDeadline(now.Add(deadAfter))
+		if l.now-armed >= rearmEvery {
+			armed = l.now
+			l.conn.SetReadDeadline(time.Now().Add(deadAfter))
 			if cut := l.cut.Load(); cut != nil {
 				// Looked at after the deadline was set: whichever of us and
 				// sayBye comes last, sets this one.
@@ -140,12 +139,13 @@ func (l *link) read() error {
 		if err != nil {
 			return err
 		}
+		l.now = l.f.now()
 		count := l.car.frames // one of them is counted with the message
 		l.car.frames = 0
 		if !op.IsControl() {
 			count--
 		}
-		if !l.quota.frames.allow(l.f.now(), float64(count)) && l.strike(strikeQuota) {
+		if count > 0 && !l.quota.frames.allow(l.now, float64(count)) && l.strike(strikeQuota) {
 			return errProtocol
 		}
 		switch op {
@@ -165,8 +165,7 @@ func (l *link) read() error {
 
 // take performs one message. done means that the link is over.
 func (l *link) take(msg []byte, limits *frame.Limits) (done bool, err error) {
-	now := l.f.now()
-	if !l.quota.frames.allow(now, 1) || !l.quota.bytes.allow(now, float64(len(msg))) {
+	if !l.quota.frames.allow(l.now, 1) || !l.quota.bytes.allow(l.now, float64(len(msg))) {
 		if l.strike(strikeQuota) {
 			return true, errProtocol
 		}
@@ -246,7 +245,7 @@ func (l *link) sayBye(code frame.Code) {
 func (l *link) strike(why strike) bool {
 	l.f.stats.strikes[why].Add(1)
 	l.peer.traffic.strikes[why].Add(1)
-	if !l.quota.strike(l.f.now()) {
+	if !l.quota.strike(l.now) {
 		return false
 	}
 	l.bad.Store(true)

@@ -173,37 +173,32 @@ func (o *outbox) signal() {
 	}
 }
 
-// write writes what has gathered; done when nothing will follow.
+// write writes what has gathered; done when nothing will follow. What comes
+// meanwhile has woken the writer again.
 func (o *outbox) write(conn net.Conn) (done bool, err error) {
-	for {
-		o.mu.Lock()
-		b := o.buf
-		if o.over || len(b) == 0 {
-			done = o.ended
-			over := o.over
-			o.mu.Unlock()
-			if over {
-				return true, errTooBig
-			}
-			return done, nil
+	o.mu.Lock()
+	b := o.buf
+	if o.over || len(b) == 0 {
+		defer o.mu.Unlock()
+		if o.over {
+			return true, errTooBig
 		}
-		o.buf, o.spare = o.spare[:0], nil
-		o.busy = len(b)
-		o.mu.Unlock()
-
-		if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-			return true, err
-		}
-		_, err := conn.Write(b)
-
-		o.mu.Lock()
-		o.busy = 0
-		if cap(b) <= keptOut {
-			o.spare = b
-		}
-		o.mu.Unlock()
-		if err != nil {
-			return true, err
-		}
+		return o.ended, nil
 	}
+	o.buf, o.spare = o.spare[:0], nil
+	o.busy = len(b)
+	o.mu.Unlock()
+
+	if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return true, err
+	}
+	_, err = conn.Write(b)
+
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.busy = 0
+	if cap(b) <= keptOut {
+		o.spare = b
+	}
+	return err != nil || o.ended && !o.over && len(o.buf) == 0, err
 }
