@@ -2,6 +2,7 @@ package federation
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -13,7 +14,8 @@ import (
 // carrier is a WebSocket connection, read message by message.
 type carrier struct {
 	r      *bufio.Reader
-	client bool // we dialled: what we send is masked, what we get is not
+	from   *source // what r reads from; nil until the connection is a link
+	client bool    // we dialled: what we send is masked, what we get is not
 
 	header  [ws.MaxHeaderSize]byte
 	control [ws.MaxControlFramePayloadSize]byte
@@ -44,39 +46,78 @@ func newCarrier(conn net.Conn, br *bufio.Reader, client bool) *carrier {
 	return c
 }
 
-// linkBuffer is what a link reads at a time: a busy one brings dozens of
-// frames at once, and a read costs more than all that is done with them.
-const linkBuffer = 32 << 10
+// linkBuffer is what a busy link reads at a time: it brings dozens of frames at
+// once, and a read costs more than all that is done with them. One that has less
+// to say, as most of a thousand links, has a buffer of quietBuffer.
+const (
+	quietBuffer = 4 << 10
+	linkBuffer  = 32 << 10
+)
 
-// widen gives the carrier of a connection that has become a link its buffer.
-func (c *carrier) widen(conn io.Reader) {
-	ahead, _ := c.r.Peek(c.r.Buffered())
-	c.r = bufio.NewReaderSize(&replay{ahead: ahead, rest: conn}, linkBuffer)
-}
-
-// replay reads what was read ahead, and then the rest.
-type replay struct {
+// source is a link's connection, with what was read ahead of it.
+type source struct {
 	ahead []byte
-	rest  io.Reader
+	conn  io.Reader
+	full  bool // a read has filled the buffer: there was more
+	taken int  // bytes read since the last rest
 }
 
-func (a *replay) Read(p []byte) (int, error) {
-	if len(a.ahead) == 0 {
-		a.ahead = nil
-		return a.rest.Read(p)
+func (s *source) Read(p []byte) (n int, err error) {
+	if len(s.ahead) == 0 {
+		s.ahead = nil
+		n, err = s.conn.Read(p)
+	} else {
+		n = copy(p, s.ahead)
+		s.ahead = s.ahead[n:]
 	}
-	n := copy(p, a.ahead)
-	a.ahead = a.ahead[n:]
-	return n, nil
+	s.full = s.full || n == len(p)
+	s.taken += n
+	return n, err
+}
+
+// join makes the carrier that of a link, which adapts its buffer.
+func (c *carrier) join(conn io.Reader) {
+	c.from = &source{conn: conn}
+	c.resize(quietBuffer)
+}
+
+// resize changes the buffer between two frames.
+func (c *carrier) resize(n int) {
+	ahead, _ := c.r.Peek(c.r.Buffered())
+	c.from.ahead = append(bytes.Clone(ahead), c.from.ahead...)
+	c.r = bufio.NewReaderSize(c.from, n)
+}
+
+// rest makes the buffer small again if little came since the last rest. The last
+// message is not valid any more.
+func (c *carrier) rest() {
+	if c.from == nil || c.drop() != nil {
+		return
+	}
+	if c.from.taken < linkBuffer && c.r.Size() > quietBuffer {
+		c.resize(quietBuffer)
+	}
+	c.from.taken = 0
+}
+
+// drop lets go of the last message.
+func (c *carrier) drop() error {
+	_, err := c.r.Discard(c.given)
+	c.given = 0
+	return err
 }
 
 // read returns the next message or control frame, which stays valid until the
 // next read.
 func (c *carrier) read(max int) (ws.OpCode, []byte, error) {
-	if _, err := c.r.Discard(c.given); err != nil {
+	if err := c.drop(); err != nil {
 		return 0, nil, err
 	}
-	c.given = 0
+	if c.from != nil && c.from.full {
+		if c.from.full = false; c.r.Size() < linkBuffer {
+			c.resize(linkBuffer)
+		}
+	}
 	if !c.inside {
 		if cap(c.partial) > keptBuffer {
 			c.partial = nil

@@ -190,7 +190,7 @@ func (f *Federation) newLink(conn net.Conn, car *carrier, out *outbox, s handsha
 		return nil, errors.New("no room for another link")
 	}
 	conn.SetDeadline(time.Time{})
-	car.widen(conn)
+	car.join(conn)
 	out.limit(f.cfg.Quota, f.now)
 	now := f.now()
 	return &link{

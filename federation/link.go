@@ -128,6 +128,7 @@ func (l *link) read() error {
 	for {
 		if l.now-armed >= rearmEvery {
 			armed = l.now
+			l.car.rest()
 			l.conn.SetReadDeadline(time.Now().Add(deadAfter))
 			if cut := l.cut.Load(); cut != nil {
 				// Looked at after the deadline was set: whichever of us and

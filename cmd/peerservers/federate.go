@@ -221,8 +221,9 @@ func (c *serveCommand) dhtRate() int {
 
 // mesh is what flags say of bounds of package mesh, for which 0 is no choice.
 func (c *serveCommand) mesh() mesh.Config {
-	if c.RegistryFrom == 0 {
-		return mesh.Config{RegistryFrom: -1}
+	m := mesh.Config{RegistryFrom: c.RegistryFrom, MaxLinks: c.MaxLinks}
+	if m.RegistryFrom == 0 {
+		m.RegistryFrom = -1
 	}
-	return mesh.Config{RegistryFrom: c.RegistryFrom}
+	return m
 }

@@ -45,8 +45,10 @@ func TestErrorsNameFlagAndMend(t *testing.T) {
 		{"--dht-bootstrap x", []string{"--dht-bootstrap x", "HOST:PORT"}},
 		{"--dht-bootstrap 127.0.0.1:7000", []string{"--dht-bootstrap", "--allow-private"}},
 		{"--dht-rate 1000", []string{"--dht-rate 1000", "1 to 250"}},
-		{"--registry-from=-1", []string{"--registry-from -1", "1 to 1024", "0 for never"}},
-		{"--registry-from 2000", []string{"--registry-from 2000", "1 to 1024"}},
+		{"--registry-from=-1", []string{"--registry-from -1", "1 to 2048", "0 for never"}},
+		{"--registry-from 3000", []string{"--registry-from 3000", "1 to 2048"}},
+		{"--max-links 0", []string{"--max-links 0", "1 to 2048"}},
+		{"--max-links 3000", []string{"--max-links 3000", "1 to 2048"}},
 		{"--registry-from few", []string{"--registry-from"}},
 		{"--trusted-proxy localhost", []string{"--trusted-proxy localhost", "10.0.0.0/8"}},
 		{"--proxy-protocol", []string{"--proxy-protocol", "--trusted-proxy"}},
@@ -91,7 +93,7 @@ func TestErrorsNameFlagAndMend(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for args, want := range map[string][]string{
 		"--help":        {"serve", "dht", "lookup", "id", "PEERSERVERS_MAX_OFFERS"},
-		"serve --help":  {"--listen", "--node-url", "--data-dir", "--dht-listen", "--dht-bootstrap", "--allow-private", "--tls-cert", "--tls-key", "--no-federation", "--no-rendezvous", "--registry-from", "--interval", "--max-offers", "--admin", "--drain", "Federation:"},
+		"serve --help":  {"--listen", "--node-url", "--data-dir", "--dht-listen", "--dht-bootstrap", "--allow-private", "--tls-cert", "--tls-key", "--no-federation", "--no-rendezvous", "--registry-from", "--max-links", "--interval", "--max-offers", "--admin", "--drain", "Federation:"},
 		"dht --help":    {"--listen"},
 		"lookup --help": {"infohash", "--dht-bootstrap"},
 		"id --help":     {"--data-dir"},

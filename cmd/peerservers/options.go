@@ -58,6 +58,7 @@ type serveCommand struct {
 	NoFederation      bool     `group:"federation" help:"Be a tracker alone."`
 	NoRendezvous      bool     `group:"federation" help:"Find nodes by the lists of info hashes only, not by the network's own list."`
 	RegistryFrom      int      `group:"federation" name:"registry-from" default:"100" placeholder:"N" help:"From this many known nodes on, find those with the same swarms by three that all compute for each swarm, and be one of the three for others; 0 is never (default ${default})."`
+	MaxLinks          int      `group:"federation" default:"1024" placeholder:"N" help:"Links with other nodes at most, some 40 KiB each (default ${default})."`
 	AllowPrivate      bool     `group:"federation" help:"Admit loopback and private addresses and ws:// URLs of nodes, for tests and private networks."`
 
 	AllowHashes         string   `group:"access" placeholder:"FILE" help:"Serve only the info hashes in this file, 40 hex digits a line. All lists are read again on SIGHUP."`
@@ -157,15 +158,18 @@ func (c *serveCommand) validateFederation() error {
 	if c.DHTRate < 0 || c.DHTRate > maxDHTRate {
 		add(wrong("--dht-rate", strconv.Itoa(c.DHTRate), fmt.Sprintf("give 1 to %d", maxDHTRate), "out of range"))
 	}
-	if c.RegistryFrom < 0 || c.RegistryFrom > maxRegistryFrom {
-		add(wrong("--registry-from", strconv.Itoa(c.RegistryFrom), fmt.Sprintf("give 1 to %d, or 0 for never", maxRegistryFrom), "out of range"))
+	if c.RegistryFrom < 0 || c.RegistryFrom > maxKnown {
+		add(wrong("--registry-from", strconv.Itoa(c.RegistryFrom), fmt.Sprintf("give 1 to %d, or 0 for never", maxKnown), "out of range"))
+	}
+	if c.MaxLinks < 1 || c.MaxLinks > maxKnown {
+		add(wrong("--max-links", strconv.Itoa(c.MaxLinks), fmt.Sprintf("give 1 to %d", maxKnown), "out of range"))
 	}
 	return errors.Join(errs...)
 }
 
-// maxRegistryFrom is how many nodes are known at most (mesh.Config.MaxNodes):
-// from more on would be never.
-const maxRegistryFrom = 1024
+// maxKnown is how many nodes are known at most (mesh.Config.MaxNodes): responsible
+// ones from more on would be never, and there are no links with more.
+const maxKnown = 2048
 
 // maxDHTRate: others ban who sends them more than a few packets a second.
 const maxDHTRate = 250

@@ -284,5 +284,8 @@ func TestRegistryFrom(t *testing.T) {
 		if got := c.mesh().RegistryFrom; got != want {
 			t.Errorf("%q: from %d nodes on, want %d", args, got, want)
 		}
+		if got := c.mesh().MaxLinks; got != 1024 {
+			t.Errorf("%q: %d links", args, got)
+		}
 	}
 }
