@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 const (
@@ -49,7 +50,10 @@ type Handshake struct {
 	group  netip.Prefix
 	notify func()
 
-	place *list.Element // in the server's queue, and guarded by its mutex
+	// Guarded by the server's mutex.
+	place     *list.Element // in its queue
+	stalled   *list.Element // among those that have waited for their clients, since
+	stalledAt time.Time
 
 	// The caller's.
 	queued bool
@@ -60,6 +64,7 @@ type Handshake struct {
 	in, out []byte
 	full    bool // Full said so
 	aborted bool
+	late    bool // it has to give its place to another
 	done    bool
 	stream  Stream
 	info    Info
@@ -211,6 +216,9 @@ func (h *Handshake) run() {
 	h.s.release(h, func(c *Stats) {
 		if failed {
 			c.Failed++
+			if err == errLate {
+				c.Late++
+			}
 			return
 		}
 		c.Done++
@@ -260,13 +268,19 @@ func (h *Handshake) read(p []byte, left *int) (int, error) {
 	}()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for !h.aborted && *left == 0 && !recordAt(h.in) {
+	for !h.aborted && !h.late && *left == 0 && !recordAt(h.in) {
 		h.mu.Unlock()
-		h.idle(func() { <-h.wake })
+		h.idle(func() {
+			h.s.stall(h)
+			<-h.wake
+		})
 		h.mu.Lock()
 	}
 	if h.aborted {
 		return 0, net.ErrClosed
+	}
+	if h.late {
+		return 0, errLate
 	}
 	if *left == 0 {
 		*left = min(len(h.in), headerLen+(int(h.in[3])<<8|int(h.in[4])))

@@ -16,6 +16,7 @@ type queue struct {
 }
 
 type group struct {
+	named   bool // not the zero Prefix
 	active  int
 	waiting list.List     // of *Handshake
 	turn    *list.Element // in queue.turns, if there
@@ -30,7 +31,7 @@ func (q *queue) init(max, maxPerGroup int) {
 func (q *queue) push(h *Handshake) {
 	g := q.groups[h.group]
 	if g == nil {
-		g = new(group)
+		g = &group{named: h.group.IsValid()}
 		q.groups[h.group] = g
 	}
 	h.place = g.waiting.PushBack(h)
@@ -76,9 +77,22 @@ func (q *queue) release(name netip.Prefix) {
 	q.settle(name, g)
 }
 
+// wanting is how many could start if others ended.
+func (q *queue) wanting() (n int) {
+	for e := q.turns.Front(); e != nil && n < q.max; e = e.Next() {
+		g := e.Value.(*group)
+		could := g.waiting.Len()
+		if g.named {
+			could = min(could, q.maxPerGroup-g.active)
+		}
+		n += min(could, q.max-n)
+	}
+	return n
+}
+
 // settle gives the group a turn or takes it, and forgets it when it is empty.
 func (q *queue) settle(name netip.Prefix, g *group) {
-	could := g.waiting.Len() > 0 && (g.active < q.maxPerGroup || !name.IsValid())
+	could := g.waiting.Len() > 0 && (g.active < q.maxPerGroup || !g.named)
 	switch {
 	case could && g.turn == nil:
 		g.turn = q.turns.PushBack(g)

@@ -1,10 +1,12 @@
 package tlsstream
 
 import (
+	"container/list"
 	"crypto/tls"
 	"net/netip"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // Config is what a Server is made of. Zero fields take the value that their
@@ -22,7 +24,8 @@ type Config struct {
 	MaxHandshakes int
 	// MaxPerGroup is how many of these one group of clients may have (an
 	// eighth of MaxHandshakes): a client that begins handshakes and does not
-	// go on holds each place until the caller's deadline.
+	// go on holds each place until others of other groups want it (a second at
+	// least), or until the caller's deadline.
 	MaxPerGroup int
 	// Computing is how many handshakes compute at once, instead of waiting for
 	// their client (GOMAXPROCS).
@@ -38,6 +41,11 @@ type Server struct {
 	mu     sync.Mutex
 	queue  queue
 	counts Stats
+	// stalled is handshakes that have waited for their clients, the longest ago
+	// first; late is how many are to end for others, and again looks for more.
+	stalled list.List
+	late    int
+	again   *time.Timer
 	// wrapped is made of base, the last that Config.TLS has returned.
 	base, wrapped *tls.Config
 }
@@ -46,8 +54,8 @@ type Server struct {
 type Stats struct {
 	UnderWay, Waiting int
 	// Done became streams: Resumed of them by a session ticket. Failed did
-	// not, whatever the reason.
-	Done, Resumed, Failed int64
+	// not, whatever the reason: Late of them as others waited for their places.
+	Done, Resumed, Failed, Late int64
 	// OwnRecords is how many streams have the record layer of this package,
 	// Fallbacks how many should have and have crypto/tls's: TLS 1.2, or any
 	// doubt.
@@ -111,6 +119,10 @@ func (s *Server) release(h *Handshake, count func(*Stats)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	count(&s.counts)
+	s.unstallLocked(h)
+	if h.isLate() {
+		s.late--
+	}
 	s.queue.release(h.group)
 	s.startLocked()
 }
@@ -119,4 +131,5 @@ func (s *Server) startLocked() {
 	for h := s.queue.pop(); h != nil; h = s.queue.pop() {
 		go h.run()
 	}
+	s.pressLocked()
 }
