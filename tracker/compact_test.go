@@ -15,8 +15,9 @@ import (
 
 // The index is a map, however few or many entries there are.
 func TestSessionIndexIsAMap(t *testing.T) {
+	trk := newTracker(t, nil)
 	rapid.Check(t, func(t *rapid.T) {
-		var s Session
+		s := Session{t: trk}
 		want := map[string]member{}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			n := rapid.IntRange(0, 14).Draw(t, "n")

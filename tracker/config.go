@@ -35,6 +35,11 @@ type Config struct {
 	Shards int
 	// MaxMemberships is how many (info hash, peer id) one session may own.
 	MaxMemberships int
+	// MaxPerSource is how many of them one address prefix (IPv4 /24, IPv6 /48)
+	// may own in sessions that have more than a few: a tenth of the swarms there
+	// may be. Private addresses and loopback are left out, where a proxy may stand
+	// for anybody.
+	MaxPerSource int
 	// Access judges announces; nil allows all.
 	Access *access.Policy
 	// ScrapeAll answers a scrape that names no info hash with the swarms
@@ -59,6 +64,7 @@ const (
 
 	defaultInterval       = 120 * time.Second
 	defaultMaxMemberships = 10_000
+	defaultMaxPerSource   = allSwarms / 10
 	maxShards             = 256
 )
 
@@ -82,6 +88,7 @@ func DefaultConfig() Config {
 		Interval:       defaultInterval,
 		Shards:         defaultShards(),
 		MaxMemberships: defaultMaxMemberships,
+		MaxPerSource:   defaultMaxPerSource,
 	}
 	cfg.Swarm.MaxParkedBytes = part(allParkedBytes, leastParkedBytes, cfg.Shards)
 	return cfg
@@ -110,6 +117,9 @@ func (c Config) withDefaults() Config {
 	c.Shards = powerOfTwo(c.Shards)
 	if c.MaxMemberships == 0 {
 		c.MaxMemberships = defaultMaxMemberships
+	}
+	if c.MaxPerSource == 0 {
+		c.MaxPerSource = defaultMaxPerSource
 	}
 	for _, b := range []struct {
 		bound      *int
@@ -148,6 +158,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxMemberships < 0 {
 		errs = append(errs, fmt.Errorf("at most %d memberships of a session: none could announce", c.MaxMemberships))
+	}
+	if c.MaxPerSource < 0 {
+		errs = append(errs, fmt.Errorf("at most %d memberships of an address prefix: none could announce", c.MaxPerSource))
 	}
 	return errors.Join(errs...)
 }

@@ -125,14 +125,19 @@ func (s *Session) put(key []byte, m member) {
 		s.each(func(key string, m member) { members[strings.Clone(key)] = m })
 		s.few = ""
 		s.rare().members = members
+		s.hoards(len(members))
 	}
+	n := len(s.more.members)
 	s.more.members[string(key)] = m
+	s.hoards(len(s.more.members) - n)
 }
 
 // drop forgets a membership. Caller holds s.mu.
 func (s *Session) drop(key []byte) {
 	if s.more != nil && s.more.members != nil {
+		n := len(s.more.members)
 		delete(s.more.members, string(key))
+		s.hoards(len(s.more.members) - n)
 		return
 	}
 	s.few = s.without(key)
@@ -162,7 +167,7 @@ func (s *Session) rare() *more {
 func (s *Session) room(now time.Duration, key []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.known(key); ok || s.count() < s.t.cfg.MaxMemberships {
+	if _, ok := s.known(key); ok || s.mayHave(s.count()+1) {
 		return true
 	}
 	x := s.rare()
@@ -171,17 +176,26 @@ func (s *Session) room(now time.Duration, key []byte) bool {
 	}
 	x.pruned = now
 	s.prune()
-	return s.count() < s.t.cfg.MaxMemberships
+	return s.mayHave(s.count() + 1)
+}
+
+// mayHave reports whether the session may own so many memberships, as it has
+// one less. Few are always granted: an address has many sessions, and those
+// that are beyond doubt are not to suffer for one that is not.
+func (s *Session) mayHave(n int) bool {
+	return n <= s.t.cfg.MaxMemberships && (n <= maxFew || s.t.hoards.room(s.source()))
 }
 
 // prune forgets what the session does not own any more. Caller holds s.mu.
 func (s *Session) prune() {
 	if s.more != nil {
+		n := len(s.more.members)
 		for key := range s.more.members {
 			if !s.owns(key) {
 				delete(s.more.members, key)
 			}
 		}
+		s.hoards(len(s.more.members) - n)
 	}
 	var b strings.Builder
 	for list := s.few; list != ""; {

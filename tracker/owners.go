@@ -187,10 +187,13 @@ func (o *owners) LastPing(n swarm.Owner) time.Duration {
 // Source implements swarm.Signs: the address prefix, which one client can have many
 // addresses of, unless the address says nothing of who is there.
 func (o *owners) Source(n swarm.Owner) uint64 {
-	s := o.session(n)
-	if s == nil {
-		return 0
+	if s := o.session(n); s != nil {
+		return o.sourceOf(s)
 	}
+	return 0
+}
+
+func (o *owners) sourceOf(s *Session) uint64 {
 	a, prefix := netip.AddrFrom16(s.who.addr).Unmap(), s.who.addr[:48/8]
 	if a.Is4() {
 		prefix = s.who.addr[:12+24/8]

@@ -19,7 +19,7 @@ const (
 
 	closePolicy = 1008 // RFC 6455, 7.4.1
 
-	reasonMemberships = "too many torrents on one connection"
+	reasonMemberships = "too many torrents on one connection, or of one network"
 	reasonSessions    = "too many connections"
 	reasonScrapeAll   = "name the info hashes to scrape"
 )
@@ -76,6 +76,9 @@ func (s *Session) Close() {
 	s.mu.Lock()
 	var keys []string
 	s.each(func(key string, _ member) { keys = append(keys, key) })
+	if s.more != nil {
+		s.hoards(-len(s.more.members))
+	}
 	s.few, s.more = "", nil
 	s.mu.Unlock()
 	for _, key := range keys {

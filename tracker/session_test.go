@@ -263,7 +263,7 @@ func TestIntervalIsSpread(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	for _, c := range []Config{{Interval: time.Second}, {Interval: 48 * time.Hour}, {Shards: -1}, {Shards: 1 << 20}, {MaxMemberships: -1}} {
+	for _, c := range []Config{{Interval: time.Second}, {Interval: 48 * time.Hour}, {Shards: -1}, {Shards: 1 << 20}, {MaxMemberships: -1}, {MaxPerSource: -1}} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%+v was accepted", c)
 		}

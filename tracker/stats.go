@@ -40,7 +40,7 @@ type Stats struct {
 	// Refused counts announces that access rules refused, by access.Verdict.
 	Refused          [access.NumVerdicts]int64
 	ScrapeAllRefused int64
-	MembershipLimit  int64 // announces over Config.MaxMemberships
+	MembershipLimit  int64 // announces over Config.MaxMemberships or MaxPerSource
 	StruckOut        int64 // connections closed for unparsable frames
 	ToClosed         int64 // effects for sessions and links that had closed
 

@@ -35,6 +35,7 @@ type Tracker struct {
 	k0, k1 uint64
 
 	owners owners
+	hoards hoards
 
 	jitter uint64 // where the sequences of intervals begin
 
@@ -65,6 +66,7 @@ func New(cfg Config) (*Tracker, error) {
 		numbers: make(map[swarm.Owner]*NodeSession),
 	}
 	t.owners.init(max(leastRest, 2*cfg.Swarm.AnswerWindow+cfg.Swarm.TTL))
+	t.hoards.init(cfg.MaxPerSource)
 	t.works.New = func() any { return &work{parser: wire.NewParser(cfg.Limits)} }
 	var seed [32]byte
 	if cfg.Seed != nil {

@@ -136,7 +136,7 @@ func (c *collector) addTracker() {
 	c.counter("answers_total", "Well-formed answers.", func(s *snapshot) float64 { return float64(s.tracker.Answers) })
 	c.counter("scrapes_total", "Well-formed scrapes.", func(s *snapshot) float64 { return float64(s.tracker.Scrapes) })
 	c.counter("scrapes_of_all_refused_total", "Scrapes that named no info hash.", func(s *snapshot) float64 { return float64(s.tracker.ScrapeAllRefused) })
-	c.counter("membership_limit_total", "Announces of a connection with too many memberships.", func(s *snapshot) float64 { return float64(s.tracker.MembershipLimit) })
+	c.counter("membership_limit_total", "Announces of a connection, or an address prefix, with too many memberships.", func(s *snapshot) float64 { return float64(s.tracker.MembershipLimit) })
 	c.counter("struck_out_total", "Connections closed for unparsable frames.", func(s *snapshot) float64 { return float64(s.tracker.StruckOut) })
 	c.counter("to_closed_total", "Offers and answers for connections that had just closed.", func(s *snapshot) float64 { return float64(s.tracker.ToClosed) })
 	c.counters("faults_total", "Frames of clients that were not served.", "fault", func(s *snapshot, yield func(string, float64)) {
