@@ -88,7 +88,8 @@ func TestStrangersOffersAreMetered(t *testing.T) {
 }
 
 // Invariant 8: the ledger is bounded. What is full turns the oldest out, so
-// that a flood shortens everybody's window, but stops nobody's offers.
+// that a flood of many sources shortens everybody's window, but stops nobody's
+// offers.
 func TestLedgerIsBounded(t *testing.T) {
 	for most := 1; most <= 40; most++ {
 		w := newWorld(t, Config{MaxLedger: most})
@@ -97,6 +98,7 @@ func TestLedgerIsBounded(t *testing.T) {
 		for i := range 200 {
 			w.now += second / 10
 			id := fmt.Sprint("o", i)
+			w.c("A").source = uint64(i + 1)
 			w.announce("A", "H", "p", offers(id))
 			if w.oc.Offers != 1 || w.oc.Drop != DropNone {
 				t.Fatal(most, i, w.oc)
@@ -117,6 +119,48 @@ func TestLedgerIsBounded(t *testing.T) {
 		w.sweep(76 * second)
 		if n := w.tb.Stats().Ledger; n != 0 {
 			t.Fatal(most, n)
+		}
+	}
+}
+
+// A flood of one source, which offers to itself, turns nobody else's offers out
+// of the ledger. If they are answered it is no flood.
+func TestOneSourceDoesNotFillTheLedger(t *testing.T) {
+	const most = 600
+	for _, answered := range []bool{false, true} {
+		w := newWorld(t, Config{MaxLedger: most})
+		w.announce("A", "H", "p")
+		w.announce("B", "H", "q")
+		w.announce("A", "H", "p", offers("o"))
+		refused := 0
+		for i := range 10 * most {
+			from, to := fmt.Sprint("flood", i%2), fmt.Sprint("flood", (i+1)%2)
+			w.c(from).source, w.c(to).source = 77, 77
+			w.announce(to, "X", to)
+			id := fmt.Sprint("f", i)
+			w.announce(from, "X", from, offers(id))
+			if w.oc.Offers == 0 {
+				refused++
+			}
+			if answered {
+				w.answer(to, "X", to, from, id)
+			}
+		}
+		if refused > 0 == answered {
+			t.Errorf("answered %v: %d refused", answered, refused)
+		}
+		w.announce("A", "H", "p", offers("later"))
+		for _, id := range []string{"o", "later"} {
+			w.expect(w.answer("B", "H", "q", "p", id), `A: answer H "`+id+`" by q {"sdp":"re `+id+`"}`)
+		}
+		if n := w.tb.Stats().Dropped[DropLedgerEarly]; n != 0 {
+			t.Errorf("answered %v: %d turned out early", answered, n)
+		}
+		// In the next generation there is room for it again.
+		w.now += 76 * second
+		w.announce("flood0", "X", "flood0", offers("again"))
+		if w.oc.Offers != 1 {
+			t.Error("refused for ever")
 		}
 	}
 }

@@ -133,7 +133,7 @@ func TestLedgerGivesMemoryBack(t *testing.T) {
 	l.init(150*time.Second, 1<<20)
 	fill := func(now time.Duration, n int) {
 		for i := range n {
-			l.put(now, sending(i), sent{})
+			l.put(now, sending(i), sent{}, uint64(i))
 		}
 	}
 	fill(0, 20_000)

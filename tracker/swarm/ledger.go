@@ -16,7 +16,17 @@ import (
 // nobody's offers being handed on until the flood is forgotten. What is then
 // turned out early is older than the youngest two thirds; clients answer
 // within seconds, if at all.
-const generations = 3
+//
+// Nor is a flood of one who offers to himself to make it short: from when a
+// generation is half full, nothing more is entered for those sources
+// (Signs.Source) that have an eighth of it unanswered.
+const (
+	generations = 3
+	// sourcePart is what part of a generation's share one source may have, and
+	// sourceLeast what it always may.
+	sourcePart  = 8
+	sourceLeast = 8
+)
 
 // ledger is the outstanding offers: what was handed to whom, and may still be
 // answered. It is the only way back for an answer, from clients and nodes
@@ -31,6 +41,9 @@ type ledger struct {
 	// gen[0] is the present generation, gen[1] the one before.
 	gen  [generations]map[sending]sent
 	peak [generations]int // the most entries each has held
+	// by is how many entries are of whose offers, sources being told apart as
+	// far as they fall into different buckets.
+	by [generations][sourceBuckets]int32
 }
 
 // sending names an offer in somebody's hands: SipHash-2-4, under a key
@@ -100,7 +113,15 @@ func (l *ledger) rotate() {
 	}
 	copy(l.gen[1:], l.gen[:generations-1])
 	copy(l.peak[1:], l.peak[:generations-1])
+	copy(l.by[1:], l.by[:generations-1])
 	l.gen[0], l.peak[0] = old, 0
+	clear(l.by[0][:])
+}
+
+// excess reports whether a source is to enter no more for now.
+func (l *ledger) excess(source uint64) bool {
+	share := l.max / generations
+	return len(l.gen[0]) >= share/2 && int(l.by[0][bucketOf(source)]) >= max(sourceLeast, share/sourcePart)
 }
 
 // room makes room for an entry, and says whether there is any.
@@ -118,9 +139,9 @@ func (l *ledger) room(now time.Duration) bool {
 }
 
 // put enters an offer handed on. The same one once more pays for one answer
-// more. It says whether there was room, which there always is if there may
-// be any entries at all.
-func (l *ledger) put(now time.Duration, k sending, s sent) bool {
+// more. It says whether there was room, which there always is for a source that
+// has not too many of them, if there may be any entries at all.
+func (l *ledger) put(now time.Duration, k sending, s sent, source uint64) bool {
 	s.count = 1
 	s.expires = now + l.window
 	before, again := l.gen[0][k]
@@ -130,8 +151,14 @@ func (l *ledger) put(now time.Duration, k sending, s sent) bool {
 			s.count++
 		}
 	}
-	if !again && !l.room(now) {
-		return false
+	if !again {
+		if l.excess(source) {
+			return false
+		}
+		if !l.room(now) {
+			return false
+		}
+		l.by[0][bucketOf(source)]++
 	}
 	l.gen[0][k] = s
 	l.peak[0] = max(l.peak[0], len(l.gen[0]))
@@ -148,23 +175,17 @@ func (l *ledger) find(now time.Duration, k sending) (sent, int) {
 	return sent{}, -1
 }
 
-// spend uses one handing on of an entry that find returned.
-func (l *ledger) spend(k sending, s sent, gen int) {
-	if s.count--; s.count == 0 {
-		delete(l.gen[gen], k)
+// spend uses one handing on of an entry that find returned. source is whose
+// offer it was, as far as that is known by now; 0 otherwise.
+func (l *ledger) spend(k sending, s sent, gen int, source uint64) {
+	if s.count--; s.count > 0 {
+		l.gen[gen][k] = s
 		return
 	}
-	l.gen[gen][k] = s
-}
-
-// take finds and spends.
-func (l *ledger) take(now time.Duration, k sending) (sent, bool) {
-	s, gen := l.find(now, k)
-	if gen < 0 {
-		return s, false
+	delete(l.gen[gen], k)
+	if by := &l.by[gen][bucketOf(source)]; source != 0 && *by > 0 {
+		*by--
 	}
-	l.spend(k, s, gen)
-	return s, true
 }
 
 // key names an offer of a peer in the hands of an owner. What comes before

@@ -44,6 +44,7 @@ func (t *Table) deal(now time.Duration, s *swarm, m *member, p *party, a *Announ
 // placing is what there is to know of offers that are being placed.
 type placing struct {
 	from   Owner    // the offerer's
+	source uint64   // and who is behind it
 	except Owner    // the node that gave them back; zero: they are placed for the first time
 	at     uint32   // where it is noted who got offers of their announce, and
 	marks  []uint32 // the marks there; nil: it is not known
@@ -59,7 +60,7 @@ type placing struct {
 // that a node's offers become one frame.
 func (t *Table) serve(now time.Duration, s *swarm, from Owner, p *party, offers []Offer, pl placing, out []Effect) ([]Effect, int) {
 	n := len(offers)
-	pl.from = from
+	pl.from, pl.source = from, t.source(from)
 	x := t.ext(s)
 	mine := t.ownedBy(s, from)
 	local := s.len() - mine
@@ -174,7 +175,7 @@ func (t *Table) toMember(now time.Duration, m *member, p *party, offers []Offer,
 		t.fate[i] = fateLeft
 		return out
 	}
-	if !t.ledger.put(now, t.key(m.owner, p, offers[i].Key), sent{redrawn: pl.except != 0}) {
+	if !t.ledger.put(now, t.key(m.owner, p, offers[i].Key), sent{redrawn: pl.except != 0}, pl.source) {
 		t.fate[i] = fateLost
 		t.drop(DropLedgerFull)
 		return out
@@ -190,7 +191,7 @@ func (t *Table) toMember(now time.Duration, m *member, p *party, offers []Offer,
 // toNode relays offers[i] of a local member to a node.
 func (t *Table) toNode(now time.Duration, x *extension, nd *node, p *party, offers []Offer, i int, pl *placing, out []Effect) []Effect {
 	k := t.key(nd.owner, p, offers[i].Key)
-	if !t.ledger.put(now, k, sent{digest: t.digest(offers[i].Payload), ref: pl.at, toNode: true, redrawn: pl.except != 0, owed: p.fresh}) {
+	if !t.ledger.put(now, k, sent{digest: t.digest(offers[i].Payload), ref: pl.at, toNode: true, redrawn: pl.except != 0, owed: p.fresh}, pl.source) {
 		t.fate[i] = fateLost
 		t.drop(DropLedgerFull)
 		return out

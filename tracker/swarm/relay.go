@@ -68,7 +68,7 @@ func (t *Table) toLocal(now time.Duration, s *swarm, h *hand, owner Owner, p *pa
 	if e, gen := t.ledger.find(now, k); gen >= 0 && e.origin() != owner {
 		return out, DropNoPeer
 	}
-	if !t.ledger.put(now, k, sent{ref: uint32(owner)}) {
+	if !t.ledger.put(now, k, sent{ref: uint32(owner)}, t.source(owner)) {
 		return out, DropLedgerFull
 	}
 	if b := t.batchOf(s, m); b != nil {
@@ -91,10 +91,13 @@ func (t *Table) NodeAnswer(now time.Duration, owner Owner, a *Answer, out []Effe
 	if t.peer(s, a.PeerID) != nil || string(a.PeerID) == string(a.ToPeerID) {
 		return out, Outcome{Drop: t.drop(DropLocalPeer)}
 	}
-	if _, ok := t.ledger.take(now, t.key(owner, &p, a.OfferKey)); !ok {
+	k := t.key(owner, &p, a.OfferKey)
+	e, gen := t.ledger.find(now, k)
+	if gen < 0 {
 		return out, Outcome{Drop: t.drop(DropUnmatched)}
 	}
 	to := t.find(s, &p.key)
+	t.ledger.spend(k, e, gen, t.behind(to))
 	if to == nil {
 		return out, Outcome{Drop: t.drop(DropGone)}
 	}
@@ -119,12 +122,13 @@ func (t *Table) NodeRefused(now time.Duration, owner Owner, infoHash, peerID []b
 	if gen < 0 || e.digest != t.digest(offer.Payload) {
 		return out, Outcome{Drop: t.drop(DropUnmatched)}
 	}
-	t.ledger.spend(k, e, gen)
 	s := t.lookup(&p.in)
 	if s == nil {
+		t.ledger.spend(k, e, gen, 0)
 		return out, Outcome{Drop: t.drop(DropNoSwarm)}
 	}
 	m := t.find(s, &p.key)
+	t.ledger.spend(k, e, gen, t.behind(m))
 	if nd := t.ext(s).node(owner); nd != nil && reason == RefuseLocalPeer && e.owed {
 		var by Owner // if he is still there
 		if m != nil {

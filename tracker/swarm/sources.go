@@ -22,6 +22,8 @@ type sources struct {
 	at time.Duration // when they were halved
 }
 
+func bucketOf(source uint64) int { return int(source * 0x9e3779b97f4a7c15 >> 56) }
+
 // count enters a deed of a source, and says whether it counts. Halves are taken when
 // what they stand for has faded to 1/e.
 func (s *sources) count(now time.Duration, d Deed, source uint64) bool {
@@ -33,7 +35,7 @@ func (s *sources) count(now time.Duration, d Deed, source uint64) bool {
 		}
 		s.at += turns * memory
 	}
-	b := &s.n[source*0x9e3779b97f4a7c15>>56]
+	b := &s.n[bucketOf(source)]
 	most := uint8(sourceProof)
 	switch d {
 	case DeedExcused:
@@ -69,4 +71,12 @@ func (t *Table) source(o Owner) uint64 {
 		return s
 	}
 	return uint64(o)
+}
+
+// behind is the source of a member; 0 for nobody.
+func (t *Table) behind(m *member) uint64 {
+	if m == nil {
+		return 0
+	}
+	return t.source(m.owner)
 }

@@ -239,14 +239,16 @@ func (t *Table) Answer(now time.Duration, from Owner, a *Answer, out []Effect) (
 		oc.Drop = t.drop(DropUnmatched)
 		return out, oc
 	}
-	sent, ok := t.ledger.take(now, t.key(from, &p, a.OfferKey))
-	if !ok {
+	k := t.key(from, &p, a.OfferKey)
+	sent, gen := t.ledger.find(now, k)
+	if gen < 0 {
 		oc.Drop = t.drop(DropUnmatched)
 		return out, oc
 	}
 	m.see(now)
 	e := Effect{InfoHash: a.InfoHash, PeerID: a.PeerID, ToPeerID: a.ToPeerID, OfferID: a.OfferID, Payload: a.Payload}
 	if origin := sent.origin(); origin != 0 {
+		t.ledger.spend(k, sent, gen, t.source(origin))
 		t.stats.AnswersToNodes++
 		if nd := t.ext(s).node(origin); nd != nil {
 			var by id
@@ -257,6 +259,7 @@ func (t *Table) Answer(now time.Duration, from Owner, a *Answer, out []Effect) (
 		return append(out, e), oc
 	}
 	to := t.find(s, &p.key)
+	t.ledger.spend(k, sent, gen, t.behind(to))
 	if to == nil {
 		oc.Drop = t.drop(DropGone)
 		return out, oc
