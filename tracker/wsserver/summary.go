@@ -16,10 +16,12 @@ const (
 	// summaryAge is how old statistics may get: counting walks over all
 	// members, and anybody may ask. What took little time to count is counted
 	// again sooner, so that counting takes at most a share of 1/summaryPace of
-	// the time, and a small server's numbers are those of this moment.
-	summaryAge  = 5 * time.Second
-	summaryPace = 50
-	summaryFree = time.Millisecond
+	// the time, and a small server's numbers are those of this moment; a very
+	// large one's get older, or counting would take more than 1/summaryLeast.
+	summaryAge   = 5 * time.Second
+	summaryPace  = 50
+	summaryLeast = 15
+	summaryFree  = time.Millisecond
 	// maxListed bounds the list of swarms.
 	maxListed = 10_000
 )
@@ -95,7 +97,7 @@ func maxAge(took time.Duration) time.Duration {
 	if took <= summaryFree {
 		return 0
 	}
-	return min(summaryAge, summaryPace*took)
+	return max(min(summaryAge, summaryPace*took), summaryLeast*took)
 }
 
 // count walks over the sessions rather than over the swarms: it holds no lock
