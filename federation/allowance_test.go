@@ -14,7 +14,7 @@ func TestAllowanceStaysWithinQuota(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var now, arrives time.Duration
 	out := newOutbox(false)
-	out.limit(q, func() time.Duration { return now })
+	out.limit(q, func() time.Duration { return now }, &backlog{limit: maxBacklog})
 	in := newMeter(q, 0)
 	dropped, carried := 0, 0
 	for now < 2*time.Minute {
@@ -40,7 +40,7 @@ func TestAllowanceStaysWithinQuota(t *testing.T) {
 func TestAllowanceDropsOffersOnly(t *testing.T) {
 	q := Quota{}.withDefaults()
 	out := newOutbox(false)
-	out.limit(q, func() time.Duration { return 0 })
+	out.limit(q, func() time.Duration { return 0 }, &backlog{limit: maxBacklog})
 	offers := 0
 	for out.pace.spend(1000, 10, true) {
 		offers += 10

@@ -191,7 +191,7 @@ func (f *Federation) newLink(conn net.Conn, car *carrier, out *outbox, s handsha
 	}
 	conn.SetDeadline(time.Time{})
 	car.join(conn)
-	out.limit(f.cfg.Quota, f.now)
+	out.limit(f.cfg.Quota, f.now, &f.backlog)
 	now := f.now()
 	return &link{
 		f: f, peer: f.pin(key), conn: conn, car: car, out: out, session: s, from: from, group: groupOf(from), opened: now,
@@ -207,6 +207,7 @@ func (f *Federation) start(l *link) {
 	f.recheck(l.peer) // the lists of nodes may have changed since the handshake
 	if !f.spawn(l.serve) {
 		l.conn.Close()
+		l.out.discard()
 		l.peer.removeLink(l, errClosed)
 	}
 }

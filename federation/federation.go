@@ -40,6 +40,8 @@ type Federation struct {
 	renew  chan struct{} // our record is to be made again
 	fresh  chan struct{} // the store is to be written
 	stats  counters
+	// backlog is of the outboxes of all links.
+	backlog backlog
 
 	workMu   sync.Mutex
 	closed   bool
@@ -83,6 +85,7 @@ func New(cfg Config) (*Federation, error) {
 		peers: make(map[mesh.Key]*peer),
 		known: newNodeBook(), entropy: entropy, knocks: dialguard.NewKnocks(),
 	}
+	f.backlog.limit = maxBacklog
 	f.accepts.init()
 	f.registry.init(cfg.Registry, rand.New(rand.NewPCG(cfg.Rand.Uint64(), cfg.Rand.Uint64())))
 	f.strays.init(f.now())

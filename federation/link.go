@@ -90,6 +90,7 @@ func (l *link) serve() {
 // written, or at an error.
 func (l *link) write() {
 	defer close(l.writeDone)
+	defer l.out.discard()
 	ping := time.NewTimer(l.pingPause())
 	defer ping.Stop()
 	for {

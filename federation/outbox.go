@@ -1,9 +1,11 @@
 package federation
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -23,6 +25,30 @@ const (
 	keptOut = 1 << 20
 )
 
+// backlog is what waits in the outboxes of all links together. With all that one
+// link may have for each of a thousand, it would be gigabytes. From half of the
+// limit on no offers are taken; at the limit a link ends that has more than its
+// share waiting. So it is exceeded by no more than a share for each link.
+type backlog struct {
+	bytes atomic.Int64
+	limit int64
+}
+
+const (
+	maxBacklog = 256 << 20
+	fairShare  = 64 << 10
+)
+
+// full reports whether n bytes more are too many, of what may be dropped and of
+// what may not.
+func (b *backlog) full(n int, droppable bool) bool {
+	limit := b.limit
+	if droppable {
+		limit /= 2
+	}
+	return b.bytes.Load()+int64(n) > limit
+}
+
 // sent says what became of a frame.
 type sent uint8
 
@@ -40,6 +66,7 @@ type outbox struct {
 
 	mu    sync.Mutex
 	pace  *allowance // nil during the handshake
+	all   *backlog   // counts buf and busy; its own during the handshake
 	buf   []byte
 	spare []byte
 	ended bool // no more frames
@@ -89,13 +116,16 @@ func (a *allowance) spend(bytes, offers int, droppable bool) bool {
 }
 
 func newOutbox(client bool) *outbox {
-	return &outbox{client: client, wake: make(chan struct{}, 1)}
+	return &outbox{client: client, wake: make(chan struct{}, 1), all: &backlog{limit: outboxLimit}}
 }
 
-// limit begins to hold this side to an allowance.
-func (o *outbox) limit(q Quota, now func() time.Duration) {
+// limit begins to hold this side to an allowance, and counts what waits with that
+// of all links.
+func (o *outbox) limit(q Quota, now func() time.Duration, all *backlog) {
 	o.mu.Lock()
 	o.pace = newAllowance(q, now)
+	o.all = all
+	all.bytes.Add(int64(len(o.buf)))
 	o.mu.Unlock()
 }
 
@@ -112,13 +142,13 @@ func (o *outbox) putOffers(op ws.OpCode, payload []byte, droppable bool, offers 
 	case o.ended:
 		o.mu.Unlock()
 		return sentEnded
-	case droppable && waiting+len(payload) > offersLimit:
+	case droppable && (waiting+len(payload) > offersLimit || o.all.full(len(payload), true)):
 		o.mu.Unlock()
 		return sentDropped
 	case o.pace != nil && !o.pace.spend(len(payload), offers, droppable):
 		o.mu.Unlock()
 		return sentDropped
-	case waiting+len(payload) > outboxLimit:
+	case waiting+len(payload) > outboxLimit || waiting > fairShare && o.all.full(len(payload), false):
 		o.ended, o.over = true, true
 		o.mu.Unlock()
 		o.signal()
@@ -131,14 +161,24 @@ func (o *outbox) putOffers(op ws.OpCode, payload []byte, droppable bool, offers 
 }
 
 func (o *outbox) append(op ws.OpCode, payload []byte) {
-	if !o.client {
+	before := len(o.buf)
+	if o.client {
+		var mask [4]byte
+		binary.LittleEndian.PutUint32(mask[:], rand.Uint32())
+		o.buf = appendFrame(o.buf, op, payload, &mask)
+	} else {
 		o.buf = appendFrame(o.buf, op, payload, nil)
-		return
 	}
-	var mask [4]byte
-	m := rand.Uint32()
-	mask[0], mask[1], mask[2], mask[3] = byte(m), byte(m>>8), byte(m>>16), byte(m>>24)
-	o.buf = appendFrame(o.buf, op, payload, &mask)
+	o.all.bytes.Add(int64(len(o.buf) - before))
+}
+
+// discard ends an outbox that nobody writes out any more.
+func (o *outbox) discard() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
+	o.all.bytes.Add(-int64(len(o.buf)))
+	o.buf, o.spare = nil, nil
 }
 
 // end appends last, unless it is empty, as the last message.
@@ -189,14 +229,14 @@ func (o *outbox) write(conn net.Conn) (done bool, err error) {
 	o.busy = len(b)
 	o.mu.Unlock()
 
-	if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return true, err
+	if err = conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err == nil {
+		_, err = conn.Write(b)
 	}
-	_, err = conn.Write(b)
 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.busy = 0
+	o.all.bytes.Add(-int64(len(b)))
 	if cap(b) <= keptOut {
 		o.spare = b
 	}

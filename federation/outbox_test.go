@@ -84,3 +84,64 @@ func TestFramesGather(t *testing.T) {
 		}
 	})
 }
+
+// Links that take nothing have room for so many bytes together. Offers are
+// refused first, then links end that have more than their share, and what is small
+// passes all the time. Where a link ends, its bytes are free again.
+func TestBacklogOfAllLinksIsBounded(t *testing.T) {
+	all := &backlog{limit: 4 << 20}
+	box := func() *outbox {
+		o := newOutbox(true)
+		o.limit(Quota{Frames: 1e9, Bytes: 1e9, Offers: 1e9, BurstSeconds: 1}, func() time.Duration { return 0 }, all)
+		return o
+	}
+	payload := make([]byte, 4<<10)
+	var greedy []*outbox
+	for all.bytes.Load() < all.limit/2-int64(len(payload)) {
+		o := box()
+		greedy = append(greedy, o)
+		for range 100 {
+			if o.putOffers(ws.OpBinary, payload, true, 1) != sentOK {
+				break
+			}
+		}
+	}
+	modest := box()
+	if got := modest.putOffers(ws.OpBinary, payload, true, 1); got != sentDropped {
+		t.Errorf("an offer beyond half of the limit: %v", got)
+	}
+	for range len(greedy) * 200 {
+		for _, o := range greedy {
+			o.put(ws.OpBinary, payload, false)
+		}
+	}
+	if got, most := all.bytes.Load(), all.limit+int64(len(greedy))*fairShare; got > most {
+		t.Errorf("%d bytes wait, want %d at most", got, most)
+	}
+	ended := 0
+	for _, o := range greedy {
+		if o.over {
+			ended++
+		}
+	}
+	if ended == 0 {
+		t.Error("no link ended that had more than its share")
+	}
+	if got := modest.put(ws.OpBinary, payload, false); got != sentOK {
+		t.Errorf("an answer of a link that has nothing waiting: %v", got)
+	}
+
+	// What is written and what is discarded does not count any more.
+	if done, err := modest.write(&writesConn{}); done || err != nil {
+		t.Fatal(done, err)
+	}
+	for _, o := range greedy {
+		o.discard()
+		if got := o.put(ws.OpBinary, payload, false); got != sentEnded {
+			t.Fatalf("after the end: %v", got)
+		}
+	}
+	if got := all.bytes.Load(); got != 0 {
+		t.Errorf("%d bytes wait in no outbox", got)
+	}
+}

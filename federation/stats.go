@@ -39,6 +39,7 @@ type Stats struct {
 	Barred          uint64 // links refused for earlier faults
 	LinkErrors      uint64 // links that ended without a goodbye
 	WriteErrors     uint64
+	Backlog         int64  // bytes that wait to be sent over all links
 	AcceptsRefused  uint64 // over the bound of unproven links, or to a leaf
 	AcceptsEvicted  uint64 // unproven links closed for newer ones
 	AcceptsFull     uint64 // proven links refused: no room for another
@@ -81,7 +82,7 @@ func (f *Federation) Stats() Stats {
 	c := &f.stats
 	s := Stats{
 		Links: c.links.Load(), Duplicates: c.duplicates.Load(), Barred: c.barred.Load(), LinkErrors: c.linkErrors.Load(),
-		WriteErrors: c.writeErrors.Load(), AcceptsRefused: c.acceptsRefused.Load(), HandshakeIO: c.handshakeIO.Load(),
+		Backlog: f.backlog.bytes.Load(), WriteErrors: c.writeErrors.Load(), AcceptsRefused: c.acceptsRefused.Load(), HandshakeIO: c.handshakeIO.Load(),
 		AcceptsEvicted: c.acceptsEvicted.Load(), AcceptsFull: c.acceptsFull.Load(), DialsCrowded: c.dialsCrowded.Load(),
 		OffersOut: c.offersOut.Load(), OffersDropped: c.offersDropped.Load(),
 		AnswersOut: c.answersOut.Load(), AnswersDropped: c.answersDropped.Load(),

@@ -231,6 +231,12 @@ func (c *collector) addFederation() {
 		}
 		return float64(s.federation.Shared)
 	})
+	c.gauge("links_backlog_bytes", "Bytes not yet sent to other nodes, over all links.", func(s *snapshot) float64 {
+		if s.federation == nil {
+			return 0
+		}
+		return float64(s.federation.Backlog)
+	})
 	c.gauge("hungry_swarms", "Swarms without a peer elsewhere.", func(s *snapshot) float64 { return c.mesh(s).hungry })
 	c.gauge("registrations", "Swarms that other nodes registered with this one.", func(s *snapshot) float64 {
 		if s.federation == nil {
