@@ -8,6 +8,12 @@ import (
 	"strings"
 )
 
+// maxKept is how many connections may be there for pages until each gets no more
+// than one. A page fits into the kernel's buffer, so that who does not read it is
+// gone with it; but of many requests at once the answers do not, and each client
+// that sends them and reads nothing would hold some 100 KiB until its time is up.
+const maxKept = 256
+
 // ServeHTTP serves one request: a WebSocket on any path, or a page.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if wantsWebSocket(r) {
@@ -15,6 +21,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := w.Header()
+	if s.visitors.Load() > maxKept {
+		h.Set("Connection", "close")
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")

@@ -1,8 +1,12 @@
 package wsserver
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
@@ -205,4 +209,45 @@ func testStatsAge(t *testing.T, e engine) {
 			t.Errorf("what took %v may be %v old, want %v", took, got, want)
 		}
 	}
+}
+
+// While there are few, a connection may ask for page after page; of too many each
+// gets one, so that nobody holds memory for answers that he does not read.
+func TestPagesOfManyConnections(t *testing.T) { onBoth(t, testPagesOfManyConnections) }
+
+func testPagesOfManyConnections(t *testing.T, e engine) {
+	in := e.start(t, nil)
+	var open []net.Conn
+	ask := func() (closes bool) {
+		nc, err := net.Dial("tcp", in.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, nc)
+		nc.SetDeadline(time.Now().Add(patience))
+		if _, err := io.WriteString(nc, "GET /health HTTP/1.1\r\nHost: tracker.example\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(resp, err)
+		}
+		return resp.Close
+	}
+	for i := range maxKept {
+		if ask() {
+			t.Fatalf("connection %d gets no more than a page", i)
+		}
+	}
+	if !ask() {
+		t.Errorf("connection %d is kept", maxKept)
+	}
+	for _, nc := range open {
+		nc.Close()
+	}
+	in.until("room again", func() bool { return !ask() })
+	for _, nc := range open {
+		nc.Close()
+	}
+	in.until("nobody counted", func() bool { return in.srv.visitors.Load() == 0 })
 }

@@ -39,6 +39,8 @@ type Server struct {
 	held     atomic.Int64
 	incoming incoming
 	summary  summary
+	// visitors are connections that net/http serves.
+	visitors atomic.Int64
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -101,6 +103,14 @@ func New(cfg Config) (*Server, error) {
 		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
+		},
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				s.visitors.Add(1)
+			case http.StateHijacked, http.StateClosed:
+				s.visitors.Add(-1)
+			}
 		},
 	}
 	return s, nil
