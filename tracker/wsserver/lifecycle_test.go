@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,20 +135,6 @@ func from(loopback bool, l net.Listener) net.Listener {
 		return l
 	}
 	return abroad{l}
-}
-
-func TestLoopbackIsNotCounted(t *testing.T) {
-	l := limits{maxConns: 10, maxPerIP: 1, byIP: make(map[netip.Prefix]*ipGroup)}
-	for _, c := range []struct {
-		addr string
-		ok   bool
-	}{{"127.0.0.1", true}, {"::1", true}, {"::ffff:127.0.0.1", true}, {"10.0.0.1", false}, {"203.0.113.7", false}} {
-		a := netip.MustParseAddr(c.addr)
-		l.conn(a)
-		if _, why, ok := l.conn(a); ok != c.ok {
-			t.Errorf("second connection of %s: %v %v", c.addr, ok, why)
-		}
-	}
 }
 
 func TestConnectionLimits(t *testing.T) { onBoth(t, testConnectionLimits) }

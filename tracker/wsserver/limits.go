@@ -18,11 +18,16 @@ type limits struct {
 	byIP    map[netip.Prefix]*ipGroup
 }
 
-// ipGroup is what is open of one address.
+// ipGroup is what is open of one address, or of the prefix that it is in.
 type ipGroup struct {
 	prefix         netip.Prefix
+	in             *ipGroup // nil: it is a prefix
 	sockets, conns int
 }
+
+// maxPerPrefix is how many there may be of a prefix, /24 or /48: a hundred of its
+// addresses would be all that there may be, and one line has more than that.
+func (l *limits) maxPerPrefix() int { return max(l.maxConns/8, 4*l.maxPerIP) }
 
 // spare sockets are let in above the bound on WebSockets, to be told that it
 // is reached and to see the pages.
@@ -60,11 +65,13 @@ func (l *limits) socket(a netip.Addr) (place, refusal, bool) {
 	}
 	g := l.of(a)
 	if g != nil {
-		if g.sockets >= l.maxPerIP+spare(l.maxPerIP) {
+		all := l.maxPerPrefix()
+		if g.sockets >= l.maxPerIP+spare(l.maxPerIP) || g.in.sockets >= all+spare(all) {
 			l.tidy(g)
 			return place{}, refuseIPSocket, false
 		}
 		g.sockets++
+		g.in.sockets++
 	}
 	l.sockets++
 	return place{g, true}, 0, true
@@ -79,11 +86,12 @@ func (l *limits) conn(a netip.Addr) (place, refusal, bool) {
 	}
 	g := l.of(a)
 	if g != nil {
-		if g.conns >= l.maxPerIP {
+		if g.conns >= l.maxPerIP || g.in.conns >= l.maxPerPrefix() {
 			l.tidy(g)
 			return place{}, refuseIPConns, false
 		}
 		g.conns++
+		g.in.conns++
 	}
 	l.conns++
 	return place{g, true}, 0, true
@@ -96,17 +104,27 @@ func (l *limits) of(a netip.Addr) *ipGroup {
 	if !p.IsValid() {
 		return nil
 	}
-	g := l.byIP[p]
-	if g == nil {
-		g = &ipGroup{prefix: p}
-		l.byIP[p] = g
+	if g := l.byIP[p]; g != nil {
+		return g
 	}
+	bits := 24
+	if p.Addr().Is6() {
+		bits = 48
+	}
+	wide := netip.PrefixFrom(p.Addr(), bits).Masked()
+	in := l.byIP[wide]
+	if in == nil {
+		in = &ipGroup{prefix: wide}
+		l.byIP[wide] = in
+	}
+	g := &ipGroup{prefix: p, in: in}
+	l.byIP[p] = g
 	return g
 }
 
-// tidy forgets a group of nothing. Caller holds mu.
+// tidy forgets groups of nothing. Caller holds mu.
 func (l *limits) tidy(g *ipGroup) {
-	if g.sockets == 0 && g.conns == 0 {
+	for ; g != nil && g.sockets == 0 && g.conns == 0; g = g.in {
 		delete(l.byIP, g.prefix)
 	}
 }
@@ -127,6 +145,8 @@ func (l *limits) leave(p *place, sockets, conns int) {
 	if g := p.ip; g != nil {
 		g.sockets -= sockets
 		g.conns -= conns
+		g.in.sockets -= sockets
+		g.in.conns -= conns
 		l.tidy(g)
 	}
 }
