@@ -26,9 +26,10 @@ const (
 )
 
 // backlog is what waits in the outboxes of all links together. With all that one
-// link may have for each of a thousand, it would be gigabytes. From half of the
-// limit on no offers are taken; at the limit a link ends that has more than its
-// share waiting. So it is exceeded by no more than a share for each link.
+// link may have for each of a thousand, it would be gigabytes. Of a link that has
+// more than its share waiting no offers are taken from half of the limit on, and at
+// the limit it ends. So the limit is exceeded by no more than a share for each
+// link, and those that take what they are sent notice nothing of those that do not.
 type backlog struct {
 	bytes atomic.Int64
 	limit int64
@@ -142,7 +143,7 @@ func (o *outbox) putOffers(op ws.OpCode, payload []byte, droppable bool, offers 
 	case o.ended:
 		o.mu.Unlock()
 		return sentEnded
-	case droppable && (waiting+len(payload) > offersLimit || o.all.full(len(payload), true)):
+	case droppable && (waiting+len(payload) > offersLimit || waiting > fairShare && o.all.full(len(payload), true)):
 		o.mu.Unlock()
 		return sentDropped
 	case o.pace != nil && !o.pace.spend(len(payload), offers, droppable):

@@ -85,9 +85,10 @@ func TestFramesGather(t *testing.T) {
 	})
 }
 
-// Links that take nothing have room for so many bytes together. Offers are
-// refused first, then links end that have more than their share, and what is small
-// passes all the time. Where a link ends, its bytes are free again.
+// Links that take nothing have room for so many bytes together. Offers of those
+// that have more than their share are refused first, then these links end. What a
+// link with less has to say passes all the time, or a few that read nothing could
+// keep all others from making offers. Where a link ends, its bytes are free again.
 func TestBacklogOfAllLinksIsBounded(t *testing.T) {
 	all := &backlog{limit: 4 << 20}
 	box := func() *outbox {
@@ -107,8 +108,21 @@ func TestBacklogOfAllLinksIsBounded(t *testing.T) {
 		}
 	}
 	modest := box()
-	if got := modest.putOffers(ws.OpBinary, payload, true, 1); got != sentDropped {
-		t.Errorf("an offer beyond half of the limit: %v", got)
+	offered := func(o *outbox) sent { return o.putOffers(ws.OpBinary, payload, true, 1) }
+	if got := offered(greedy[0]); got != sentDropped {
+		t.Errorf("an offer beyond half of the limit and the share: %v", got)
+	}
+	if got := offered(modest); got != sentOK {
+		t.Errorf("an offer of a link that has nothing waiting: %v", got)
+	}
+	for range 100 {
+		offered(modest)
+	}
+	if got, most := len(modest.buf), fairShare+len(payload)+100*ws.MaxHeaderSize; got > most {
+		t.Errorf("%d bytes of offers wait, want %d at most", got, most)
+	}
+	if done, err := modest.write(&writesConn{}); done || err != nil {
+		t.Fatal(done, err)
 	}
 	for range len(greedy) * 200 {
 		for _, o := range greedy {
@@ -127,8 +141,10 @@ func TestBacklogOfAllLinksIsBounded(t *testing.T) {
 	if ended == 0 {
 		t.Error("no link ended that had more than its share")
 	}
-	if got := modest.put(ws.OpBinary, payload, false); got != sentOK {
-		t.Errorf("an answer of a link that has nothing waiting: %v", got)
+	for _, droppable := range []bool{true, false} {
+		if got := modest.put(ws.OpBinary, payload, droppable); got != sentOK {
+			t.Errorf("a frame of a link that has nothing waiting, droppable %t: %v", droppable, got)
+		}
 	}
 
 	// What is written and what is discarded does not count any more.
