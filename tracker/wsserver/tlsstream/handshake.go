@@ -52,8 +52,9 @@ type Handshake struct {
 
 	// Guarded by the server's mutex.
 	place     *list.Element // in its queue
-	stalled   *list.Element // among those that have waited for their clients, since
-	stalledAt time.Time
+	stalled   *list.Element // among those that wait for their clients, since
+	stalledAt time.Time     // less what it has waited before, which is
+	waited    time.Duration
 
 	// The caller's.
 	queued bool
@@ -270,10 +271,7 @@ func (h *Handshake) read(p []byte, left *int) (int, error) {
 	defer h.mu.Unlock()
 	for !h.aborted && !h.late && *left == 0 && !recordAt(h.in) {
 		h.mu.Unlock()
-		h.idle(func() {
-			h.s.stall(h)
-			<-h.wake
-		})
+		h.idle(func() { h.s.await(h) })
 		h.mu.Lock()
 	}
 	if h.aborted {

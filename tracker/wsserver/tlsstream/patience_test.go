@@ -93,3 +93,68 @@ func TestPatience(t *testing.T) {
 		time.Sleep(10 * patience) // no timer goes on
 	})
 }
+
+// TestPatienceIsWithClients: what a handshake waits for while others compute is
+// not its client's fault. If it counted, a server that is short of processors
+// would end the very handshakes that it has computed most of.
+func TestPatienceIsWithClients(t *testing.T) {
+	first := hello(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(Config{MaxHandshakes: 2, Computing: 1}, serverConfig())
+		var all []*Handshake
+		begin := func() *Handshake {
+			h := s.Begin(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(len(all))}), 32), func() {})
+			all = append(all, h)
+			if err := h.Feed(first); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			h.Output(nil)
+			return h
+		}
+		quick, slow := begin(), begin()
+		time.Sleep(patience / 4)
+		s.compute <- struct{}{} // somebody computes, for long
+		if err := quick.Feed([]byte{22, 3, 3, 0, 1, 99}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		begin()
+		begin()
+		time.Sleep(2 * patience)
+		<-s.compute
+		synctest.Wait()
+		quick.Output(nil)
+		if err := ends(quick); err == nil || err == errLate {
+			t.Errorf("who has answered, with what is no message: %v", err)
+		}
+		if err := ends(slow); err != errLate {
+			t.Errorf("who has not: %v", err)
+		}
+		for _, h := range all {
+			h.Abort()
+		}
+		synctest.Wait()
+		if c := s.Stats(); s.stalled.Len() != 0 || s.late != 0 || c.Late != 1 {
+			t.Errorf("%d stalled, %d late are kept: %+v", s.stalled.Len(), s.late, c)
+		}
+	})
+}
+
+// TestPatienceIsForAllWaits: what a client has been waited for before counts when
+// it is waited for again.
+func TestPatienceIsForAllWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(Config{MaxHandshakes: 2}, serverConfig())
+		a, b := s.Begin(netip.Prefix{}, nil), s.Begin(netip.Prefix{}, nil)
+		s.stall(a)
+		time.Sleep(patience / 2)
+		s.resume(a)
+		s.stall(b)
+		time.Sleep(patience / 4)
+		s.stall(a)
+		if h := s.stalled.Front().Value; h != a || time.Since(a.stalledAt) != patience/2 {
+			t.Errorf("%v is the first, %v since", h == a, time.Since(a.stalledAt))
+		}
+	})
+}

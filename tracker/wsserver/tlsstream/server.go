@@ -41,8 +41,9 @@ type Server struct {
 	mu     sync.Mutex
 	queue  queue
 	counts Stats
-	// stalled is handshakes that have waited for their clients, the longest ago
-	// first; late is how many are to end for others, and again looks for more.
+	// stalled is handshakes that wait for their clients, those that have waited
+	// longest first; late is how many are to end for others, and again looks for
+	// more.
 	stalled list.List
 	late    int
 	again   *time.Timer
