@@ -26,10 +26,10 @@ const (
 )
 
 // backlog is what waits in the outboxes of all links together. With all that one
-// link may have for each of a thousand, it would be gigabytes. Of a link that has
-// more than its share waiting no offers are taken from half of the limit on, and at
-// the limit it ends. So the limit is exceeded by no more than a share for each
-// link, and those that take what they are sent notice nothing of those that do not.
+// link may have for each of a thousand, it would be gigabytes. So the more waits,
+// the less may for one link, down to its share: those that read nothing leave
+// room for those that are busy, and what is more than the limit is no more than a
+// share for each link.
 type backlog struct {
 	bytes atomic.Int64
 	limit int64
@@ -40,14 +40,11 @@ const (
 	fairShare  = 64 << 10
 )
 
-// full reports whether n bytes more are too many, of what may be dropped and of
-// what may not.
-func (b *backlog) full(n int, droppable bool) bool {
-	limit := b.limit
-	if droppable {
-		limit /= 2
-	}
-	return b.bytes.Load()+int64(n) > limit
+// part is how many bytes one link may have waiting now, which would be most if
+// nothing else waited.
+func (b *backlog) part(most int) int {
+	free := max(0, b.limit-b.bytes.Load())
+	return max(fairShare, int(free*int64(most)/b.limit))
 }
 
 // sent says what became of a frame.
@@ -138,18 +135,17 @@ func (o *outbox) put(op ws.OpCode, payload []byte, droppable bool) sent {
 // putOffers is put for a message that carries so many offers.
 func (o *outbox) putOffers(op ws.OpCode, payload []byte, droppable bool, offers int) sent {
 	o.mu.Lock()
-	waiting := len(o.buf) + o.busy
 	switch {
 	case o.ended:
 		o.mu.Unlock()
 		return sentEnded
-	case droppable && (waiting+len(payload) > offersLimit || waiting > fairShare && o.all.full(len(payload), true)):
+	case droppable && o.full(len(payload), offersLimit):
 		o.mu.Unlock()
 		return sentDropped
 	case o.pace != nil && !o.pace.spend(len(payload), offers, droppable):
 		o.mu.Unlock()
 		return sentDropped
-	case waiting+len(payload) > outboxLimit || waiting > fairShare && o.all.full(len(payload), false):
+	case o.full(len(payload), outboxLimit):
 		o.ended, o.over = true, true
 		o.mu.Unlock()
 		o.signal()
@@ -159,6 +155,12 @@ func (o *outbox) putOffers(op ws.OpCode, payload []byte, droppable bool, offers 
 	o.mu.Unlock()
 	o.signal()
 	return sentOK
+}
+
+// full reports whether n bytes more are too many, if most may wait.
+func (o *outbox) full(n, most int) bool {
+	waiting := len(o.buf) + o.busy
+	return waiting+n > most || waiting > o.all.part(most)
 }
 
 func (o *outbox) append(op ws.OpCode, payload []byte) {

@@ -85,6 +85,40 @@ func TestFramesGather(t *testing.T) {
 	})
 }
 
+// A few links that take nothing leave room for others that are busy.
+func TestBacklogLeavesRoom(t *testing.T) {
+	all := &backlog{limit: 8 * outboxLimit}
+	box := func() *outbox {
+		o := newOutbox(false)
+		o.limit(Quota{Frames: 1e9, Bytes: 1e9, Offers: 1e9, BurstSeconds: 1}, func() time.Duration { return 0 }, all)
+		return o
+	}
+	payload := make([]byte, 32<<10)
+	var greedy []*outbox
+	for range 16 {
+		greedy = append(greedy, box())
+	}
+	for _, droppable := range []bool{true, false} {
+		for range outboxLimit / len(payload) {
+			for _, o := range greedy {
+				o.put(ws.OpBinary, payload, droppable)
+			}
+		}
+		busy := box()
+		for i := range 16 {
+			if got := busy.put(ws.OpBinary, payload, droppable); got != sentOK {
+				t.Fatalf("frame %d of a busy link, droppable %t: %v", i, droppable, got)
+			}
+		}
+		busy.discard()
+	}
+	for i, o := range greedy {
+		if !o.over {
+			t.Errorf("link %d goes on, with %d bytes waiting", i, len(o.buf))
+		}
+	}
+}
+
 // Links that take nothing have room for so many bytes together. Offers of those
 // that have more than their share are refused first, then these links end. What a
 // link with less has to say passes all the time, or a few that read nothing could
@@ -97,20 +131,19 @@ func TestBacklogOfAllLinksIsBounded(t *testing.T) {
 		return o
 	}
 	payload := make([]byte, 4<<10)
+	offered := func(o *outbox) sent { return o.putOffers(ws.OpBinary, payload, true, 1) }
 	var greedy []*outbox
-	for all.bytes.Load() < all.limit/2-int64(len(payload)) {
-		o := box()
-		greedy = append(greedy, o)
-		for range 100 {
-			if o.putOffers(ws.OpBinary, payload, true, 1) != sentOK {
-				break
-			}
+	for range 40 {
+		greedy = append(greedy, box())
+	}
+	for range 100 {
+		for _, o := range greedy {
+			offered(o)
 		}
 	}
 	modest := box()
-	offered := func(o *outbox) sent { return o.putOffers(ws.OpBinary, payload, true, 1) }
 	if got := offered(greedy[0]); got != sentDropped {
-		t.Errorf("an offer beyond half of the limit and the share: %v", got)
+		t.Errorf("an offer beyond the share: %v", got)
 	}
 	if got := offered(modest); got != sentOK {
 		t.Errorf("an offer of a link that has nothing waiting: %v", got)
