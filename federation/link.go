@@ -26,9 +26,9 @@ const (
 	deadAfter  = 2*pingEvery + 5*time.Second
 	rearmEvery = 5 * time.Second
 	// gather is the time between two writes: what comes sooner after one waits for
-	// the rest of it and shares the next. Alone, a frame goes at once. It is as
-	// long as event loops let the messages of clients gather. To wake either side's
-	// goroutine costs as much as all that is done with a few frames.
+	// the rest of it and shares the next. A frame with none before it goes at
+	// once. It is as long as event loops let the messages of clients gather. To
+	// wake either side's goroutine costs as much as what is done with a few frames.
 	gather = 2 * time.Millisecond
 	// drainFor is how long a link that said bye waits for the other side to
 	// have said all.

@@ -22,7 +22,7 @@ const (
 	writeTimeout = 20 * time.Second
 	// keptOut is how large a buffer is kept between two writes of a busy link,
 	// which would allocate as much for each; relax lets go of it.
-	keptOut = 1 << 20
+	keptOut = 256 << 10
 )
 
 // backlog is what waits in the outboxes of all links together. With all that one
