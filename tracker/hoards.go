@@ -30,7 +30,7 @@ func (h *hoards) room(source uint64) bool {
 // add counts n more of a source, or less. Source 0 is not counted: nothing says
 // that it is one.
 func (h *hoards) add(source uint64, n int) {
-	if source == 0 || n == 0 {
+	if source == 0 {
 		return
 	}
 	h.mu.Lock()
@@ -42,7 +42,12 @@ func (h *hoards) add(source uint64, n int) {
 	}
 }
 
-// hoards counts n more of the memberships that s keeps in a map, or less.
-func (s *Session) hoards(n int) { s.t.hoards.add(s.source(), n) }
+// hoards counts n more of the memberships that s keeps in a map, or less. Most
+// announces change nothing, and do not have the source worked out.
+func (s *Session) hoards(n int) {
+	if n != 0 {
+		s.t.hoards.add(s.source(), n)
+	}
+}
 
 func (s *Session) source() uint64 { return s.t.owners.sourceOf(s) }

@@ -68,7 +68,7 @@ type serveCommand struct {
 	DenyOrigin          []string `group:"access" placeholder:"ORIGIN" help:"Refuse pages of this origin. Repeatable."`
 	DenyEmptyOrigin     bool     `group:"access" help:"Refuse clients that name no origin, which those that are no browsers do not."`
 	MaxConnections      int      `group:"access" placeholder:"N" help:"Connections at once, at most (default 100000)."`
-	MaxConnectionsPerIP int      `group:"access" name:"max-connections-per-ip" placeholder:"N" help:"Connections at once of one IPv4 address or IPv6 /64, at most (default 1000)."`
+	MaxConnectionsPerIP int      `group:"access" name:"max-connections-per-ip" placeholder:"N" help:"Connections at once of one IPv4 address or IPv6 /64, at most (default 1000); a /24 or /48 may have four times as many, or an eighth of all if that is more."`
 	TrustedProxy        []string `group:"access" placeholder:"CIDR" help:"Believe X-Forwarded-For from this network. Repeatable."`
 	ProxyProtocol       bool     `group:"access" help:"Expect the PROXY protocol (1 or 2) from each --trusted-proxy."`
 
